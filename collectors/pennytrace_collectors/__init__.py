@@ -1,0 +1,1 @@
+"""Receive, journal, load, settle, catalog, store, reports: the collector."""

@@ -1,0 +1,177 @@
+"""The catalog of the genai-prices package (MIT), compiled to rate cards; nothing of its data is kept here.
+
+Which price holds when is asked of genai-prices itself, once for every period, part of the day, input size and
+service tier that one of its constraints distinguishes, so that no rule of it is written down a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from importlib.metadata import version
+from typing import Any, Final, TypeAlias
+
+from genai_prices.data_snapshot import DataSnapshot, get_snapshot
+from genai_prices.data_units import unit_data
+from genai_prices.types import (
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    PriceVariant,
+    StartDateConstraint,
+    TieredPrices,
+    TimeOfDateConstraint,
+)
+
+from pennytrace_collectors.catalog.meters import METERS, Meter
+from pennytrace_collectors.catalog.prices import ALWAYS, Price, RateCard, per_unit, periods
+
+SOURCE: Final = "genai-prices"
+_TIER: Final = "service_tier"
+
+Amount: TypeAlias = Decimal | TieredPrices
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit that genai-prices puts a price on, for instance a million cache-read tokens."""
+
+    price_key: str
+    per: int
+    dimensions: frozenset[tuple[str, str]]
+
+
+_UNITS: Final = {
+    key: Unit(raw["price_key"], raw["per"], frozenset(raw["dimensions"].items()))
+    for key, raw in unit_data.items()
+}
+_UNITS_BY_PRICE: Final = {unit.price_key: unit for unit in _UNITS.values()}
+
+
+def catalog_snapshot() -> DataSnapshot:
+    """The price list that is installed."""
+    return get_snapshot()
+
+
+def package_version() -> str:
+    """The version of genai-prices that is installed."""
+    return version("genai-prices")
+
+
+def newest_price_date(snapshot: DataSnapshot, *, today: date) -> date:
+    """The latest start of a dated price that is already in force: the list is at least as young as that."""
+    dates = (
+        edge for provider in snapshot.providers for model in provider.models for edge in _start_dates(model)
+    )
+    return max((edge for edge in dates if edge <= today), default=date(1970, 1, 1))
+
+
+def rate_cards(snapshot: DataSnapshot) -> Iterator[RateCard]:
+    """A rate card for every model that has a price, named 'provider/model'."""
+    for provider in snapshot.providers:
+        for model in provider.models:
+            prices = tuple(_prices(model))
+            if prices:
+                yield RateCard(card_name(provider.id, model.id), "USD", SOURCE, prices)
+
+
+def is_priced(model: ModelInfo) -> bool:
+    """Whether the price list has any price for a model; some are listed without one."""
+    periods_prices = (
+        [model.prices] if isinstance(model.prices, ModelPrice) else [p.prices for p in model.prices]
+    )
+    return any(amount is not None for prices in periods_prices for amount in vars(prices).values())
+
+
+def card_name(provider_id: str, model_id: str) -> str:
+    """The name of a model's rate card."""
+    return f"{provider_id}/{model_id}"
+
+
+def _prices(model: ModelInfo) -> Iterator[Price]:
+    windows = _window_starts(model)
+    for valid_from, valid_to in periods(_midnight(edge) for edge in _start_dates(model)):
+        for tier in _tiers(model, valid_from):
+            for window in windows:
+                moment = valid_from + timedelta(seconds=window)
+                standard = model.get_prices(moment, {_TIER: tier} if tier else None)
+                for above, meter, unit, amount in _lines(standard):
+                    yield Price(
+                        variant=tier,
+                        valid_from=valid_from,
+                        valid_to=valid_to,
+                        window_from=window,
+                        above=above,
+                        meter=meter.name,
+                        unit_price=per_unit(amount, per=unit.per),
+                        price_key=unit.price_key,
+                    )
+
+
+def _lines(prices: ModelPrice) -> Iterator[tuple[int, Meter, Unit, Decimal]]:
+    """Each meter's price in each band of input size, for the prices of one moment."""
+    amounts = {
+        key: amount for key, amount in vars(prices).items() if amount is not None and key in _UNITS_BY_PRICE
+    }
+    for above in _thresholds(amounts.values()):
+        for meter in METERS:
+            unit = _billed_by(meter, amounts)
+            if unit is not None:
+                yield above, meter, unit, _amount(amounts[unit.price_key], above)
+
+
+def _billed_by(meter: Meter, amounts: dict[str, Amount]) -> Unit | None:
+    """The most specific priced unit that the meter's quantity belongs to; None when nothing prices it."""
+    wanted = _UNITS[meter.unit].dimensions
+    holders = [_UNITS_BY_PRICE[key] for key in amounts if _UNITS_BY_PRICE[key].dimensions <= wanted]
+    return max(holders, key=lambda unit: len(unit.dimensions), default=None)
+
+
+def _thresholds(amounts: Iterable[Amount]) -> list[int]:
+    starts = {tier.start for amount in amounts if isinstance(amount, TieredPrices) for tier in amount.tiers}
+    return [ALWAYS, *sorted(starts)]
+
+
+def _amount(amount: Amount, above: int) -> Decimal:
+    """The price that holds just above a threshold: the highest tier that starts there or below (a cliff)."""
+    if isinstance(amount, Decimal):
+        return amount
+    return next((tier.price for tier in reversed(amount.tiers) if tier.start <= above), amount.base)
+
+
+def _constraints(model: ModelInfo) -> list[Any]:
+    conditional: list[ConditionalPrice | PriceVariant] = list(model.price_variants or ())
+    if not isinstance(model.prices, ModelPrice):
+        conditional.extend(model.prices)
+    return [price.constraint for price in conditional]
+
+
+def _start_dates(model: ModelInfo) -> set[date]:
+    return {c.start_date for c in _constraints(model) if isinstance(c, StartDateConstraint)}
+
+
+def _window_starts(model: ModelInfo) -> list[int]:
+    edges = {0}
+    for constraint in _constraints(model):
+        if isinstance(constraint, TimeOfDateConstraint):
+            edges |= {_second_of_day(constraint.start_time), _second_of_day(constraint.end_time)}
+    return sorted(edges)
+
+
+def _tiers(model: ModelInfo, moment: datetime) -> list[str]:
+    """The service tiers that have prices of their own at a moment, '' (the standard one) first."""
+    active = (v for v in model.price_variants or () if v.constraint is None or v.constraint.active(moment))
+    named = {variant.when[_TIER] for variant in active if set(variant.when) == {_TIER}}
+    return ["", *sorted(named - {"default"})]
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _second_of_day(moment: time) -> int:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    utc = datetime.combine(date(2000, 1, 2), aware).astimezone(UTC)
+    return utc.hour * 3600 + utc.minute * 60 + utc.second

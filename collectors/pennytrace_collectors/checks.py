@@ -1,0 +1,130 @@
+"""What `pennytrace doctor` looks at on the collector's side: the collector, the store, the prices."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from pennytrace.errors import PennytraceError
+from pennytrace.finding import Finding
+from pennytrace_collectors import running
+from pennytrace_collectors.reports import Period, Spend, open_reader, read_spend
+
+_AREA: Final = "collector"
+_TIMEOUT_S: Final = 2
+_OLD: Final = timedelta(days=45)
+
+
+def check() -> Sequence[Finding]:
+    """Findings about the collector of the default state folder; nothing is changed."""
+    state = running.state_folder(None)
+    return [*_collector(state), *_store(state)]
+
+
+def _collector(state: Path) -> Iterator[Finding]:
+    collector = running.find(state)
+    if collector is None:
+        yield Finding(
+            area=_AREA,
+            state="warning",
+            what=f"no collector runs on {state}",
+            advice="start `pennytrace collect`, or set PENNYTRACE_STATE if it runs elsewhere",
+        )
+        return
+    if collector.http is None:
+        yield Finding(area=_AREA, state="ok", what=f"process {collector.pid} runs, its HTTP port is off")
+        return
+    status, reasons = _health(collector.http)
+    if status == 200:
+        yield Finding(
+            area=_AREA, state="ok", what=f"process {collector.pid} accepts spans at {collector.http}"
+        )
+        return
+    yield Finding(
+        area=_AREA,
+        state="failure",
+        what=f"process {collector.pid} does not accept spans at {collector.http}: {reasons}",
+        advice="look at what it says; it takes spans again by itself when the cause is gone",
+    )
+
+
+def _health(url: str) -> tuple[int, str]:
+    try:
+        with urlopen(f"{url}/health", timeout=_TIMEOUT_S) as answer:
+            return answer.status, ""
+    except HTTPError as error:
+        with error:
+            return error.code, _reasons(error.read())
+    except (URLError, OSError) as error:
+        return 0, str(error)
+
+
+def _reasons(body: bytes) -> str:
+    try:
+        return json.dumps(json.loads(body))
+    except ValueError:
+        return body.decode(errors="replace")[:200]
+
+
+def _store(state: Path) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    try:
+        reader = open_reader(os.environ.get("PENNYTRACE_STORE"), state=state)
+        try:
+            spend = read_spend(
+                reader, ["provider"], Period(now - timedelta(days=7), now + timedelta(minutes=1))
+            )
+        finally:
+            reader.close()
+    except PennytraceError as error:
+        yield Finding(area="store", state="warning", what=str(error))
+        return
+    yield from _prices(spend, now)
+    yield from _coverage(spend)
+
+
+def _prices(spend: Spend, now: datetime) -> Iterator[Finding]:
+    if spend.price_list is None:
+        yield Finding(
+            area="prices",
+            state="failure",
+            what="the store has no price list",
+            advice="restart `pennytrace collect`",
+        )
+        return
+    newest = spend.price_list.newest_price
+    old = now - newest > _OLD
+    yield Finding(
+        area="prices",
+        state="warning" if old else "ok",
+        what=f"{spend.price_list.identity}, its newest price is of {newest.date().isoformat()}",
+        advice="pip install -U genai-prices, then restart the collector" if old else "",
+    )
+
+
+def _coverage(spend: Spend) -> Iterator[Finding]:
+    calls = sum(total.coverage.calls for total in spend.totals)
+    priced = sum(total.coverage.priced_calls for total in spend.totals)
+    yield Finding(
+        area="store",
+        state="ok" if calls else "warning",
+        what=f"{calls:,} calls in the last 7 days, {priced:,} of them priced",
+        advice=""
+        if calls
+        else "no call has arrived: is `pennytrace.init()` in the app, and its endpoint right?",
+    )
+    for unpriced in spend.unpriced[:5]:
+        yield Finding(
+            area="prices",
+            state="warning",
+            what=f"{unpriced.calls:,} calls of {unpriced.provider}/{unpriced.model} lack a price: {unpriced.reason}",
+            advice="give the model a [[price]] in a file, and the file to `pennytrace collect --prices`"
+            if unpriced.reason in ("unknown model", "unknown provider", "model without a price")
+            else "",
+        )

@@ -1,0 +1,3 @@
+"""The sub-commands of `pennytrace` that need the collector's dependencies."""
+
+from __future__ import annotations

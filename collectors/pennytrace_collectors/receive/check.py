@@ -1,0 +1,80 @@
+"""Says what of an OTLP body can be kept: the one place where the collector looks into a body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
+
+from pennytrace_collectors.errors import Malformed
+
+_NO_TRACE_ID: Final = bytes(16)
+_NO_SPAN_ID: Final = bytes(8)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The part of a body that can be kept."""
+
+    body: bytes
+    """A serialised ExportTraceServiceRequest: the client's own bytes, unless spans were rejected."""
+    spans: int
+    """How many spans `body` holds; with 0 there is nothing to keep."""
+    rejected_spans: int
+    reason: str
+    """Why spans were rejected; empty when none were."""
+
+
+def check(body: bytes) -> Checked:
+    """Check a protobuf body, strings included.
+
+    Raises:
+        Malformed: It is not an ExportTraceServiceRequest.
+    """
+    try:
+        request = ExportTraceServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise Malformed(
+            f"the body is not a protobuf ExportTraceServiceRequest ({error}); "
+            "check that the exporter speaks OTLP and that nothing on the way changes bodies"
+        ) from None
+    return check_request(request, body)
+
+
+def check_request(request: ExportTraceServiceRequest, body: bytes | None = None) -> Checked:
+    """Check a decoded request; `body` is its serialised form when there is one already."""
+    groups = list(_groups(request))
+    total = sum(len(group.spans) for group in groups)
+    bad = [group for group in groups if not all(map(_has_ids, group.spans))]
+    if not bad:
+        return Checked(request.SerializeToString() if body is None else body, total, 0, "")
+    kept = total - sum(map(_keep_good, bad))
+    reason = (
+        f"{total - kept} of {total} spans were rejected: "
+        "a trace_id must have 16 bytes and a span_id 8, not all of them zero"
+    )
+    return Checked(request.SerializeToString(), kept, total - kept, reason)
+
+
+def _groups(request: ExportTraceServiceRequest) -> Iterator[ScopeSpans]:
+    for resource in request.resource_spans:
+        yield from resource.scope_spans
+
+
+def _has_ids(span: Span) -> bool:
+    trace_id, span_id = span.trace_id, span.span_id
+    return len(trace_id) == 16 and len(span_id) == 8 and trace_id != _NO_TRACE_ID and span_id != _NO_SPAN_ID
+
+
+def _keep_good(group: ScopeSpans) -> int:
+    """Remove the spans without usable ids and return how many they were."""
+    good = [span for span in group.spans if _has_ids(span)]
+    rejected = len(group.spans) - len(good)
+    kept = ScopeSpans(spans=good)
+    group.ClearField("spans")
+    group.spans.extend(kept.spans)
+    return rejected

@@ -1,0 +1,102 @@
+"""What happens to a body, whichever protocol brought it: check, journal, count."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
+
+from pennytrace_collectors.errors import BadRequest, Overloaded
+
+from . import otlp_json
+from .budget import Budget
+from .check import Checked, check, check_request
+
+Wire = Literal["http/protobuf", "http/json", "grpc"]
+"""How a body came, by the names of OTEL_EXPORTER_OTLP_PROTOCOL."""
+
+_LARGE_JSON: Final = 64 * 1024
+"""Bytes of JSON from which reading it would hold up the event loop: 64 KiB take about 10 ms."""
+
+MEBIBYTE: Final = 1024**2
+BODY_BYTES: Final = 64 * MEBIBYTE
+IN_FLIGHT_BYTES: Final = 512 * MEBIBYTE
+
+
+class BodyLog(Protocol):
+    """Where bodies are kept until they are loaded."""
+
+    async def append(self, body: bytes, *, spans: int) -> None:
+        """Return once the body is safe.
+
+        Raises:
+            Overloaded: It cannot be kept now.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has been received since the start."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    """Requests by protocol, rejected ones included."""
+    spans: int = 0
+    """Spans that were acknowledged as kept."""
+    rejected_requests: Counter[str] = field(default_factory=Counter)
+    """Requests that were answered with an error, by reason."""
+    rejected_spans: int = 0
+    """Spans of acknowledged requests that were rejected."""
+
+
+class Intake:
+    """Keeps bodies; used on one event loop."""
+
+    def __init__(self, log: BodyLog, *, budget: Budget | None = None) -> None:
+        """Keep bodies in `log`, holding no more in memory than `budget` allows."""
+        self.budget = budget or Budget(IN_FLIGHT_BYTES, body_bytes=BODY_BYTES)
+        self.tally = Tally()
+        self._log = log
+        # One thread: JSON is slow to read and large when read, so bodies take turns.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="otlp-json")
+
+    def count_request(self, protocol: Wire) -> None:
+        """Count a request that has arrived."""
+        self.tally.requests[protocol] += 1
+
+    def count_rejection(self, error: BadRequest | Overloaded) -> None:
+        """Count a request that is answered with an error."""
+        self.tally.rejected_requests[error.label] += 1
+
+    async def accept_protobuf(self, body: bytes) -> Checked:
+        """Keep a protobuf body; when this returns, what `Checked` says was kept is on disk.
+
+        Raises:
+            Malformed: The body is not OTLP; nothing of it is kept.
+            Overloaded: It cannot be kept now; nothing of it is.
+        """
+        return await self._keep(check(body))
+
+    async def accept_json(self, body: bytes) -> Checked:
+        """Keep a JSON body as protobuf; promises and raises what `accept_protobuf` does."""
+        if len(body) < _LARGE_JSON:
+            return await self._keep(_check_json(body))
+        loop = asyncio.get_running_loop()
+        return await self._keep(await loop.run_in_executor(self._reader, _check_json, body))
+
+    def close(self) -> None:
+        """Stop the thread that reads JSON."""
+        self._reader.shutdown()
+
+    async def _keep(self, checked: Checked) -> Checked:
+        if checked.spans:
+            await self._log.append(checked.body, spans=checked.spans)
+        self.tally.spans += checked.spans
+        self.tally.rejected_spans += checked.rejected_spans
+        return checked
+
+
+def _check_json(body: bytes) -> Checked:
+    return check_request(otlp_json.parse(body))

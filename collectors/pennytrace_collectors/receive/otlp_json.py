@@ -1,0 +1,68 @@
+"""Reads OTLP's JSON, which writes ids in hex where protobuf's own JSON has base64."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from google.protobuf.json_format import ParseDict, ParseError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from pennytrace_collectors.errors import Malformed
+
+_ID_KEYS: Final = ("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id")
+
+
+def parse(body: bytes) -> ExportTraceServiceRequest:
+    """Return the request that a JSON body describes; fields that OTLP does not know are ignored.
+
+    An id that is not hex becomes empty, so that its span is rejected and the others are kept.
+
+    Raises:
+        Malformed: It is not OTLP JSON.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"the body is not JSON ({error})") from None
+    if not isinstance(document, dict):
+        raise Malformed(
+            f"the body must be a JSON object with 'resourceSpans', but is {type(document).__name__}"
+        )
+    for holder in _holders_of_ids(document):
+        _to_base64(holder)
+    try:
+        return ParseDict(document, ExportTraceServiceRequest(), ignore_unknown_fields=True)
+    except (ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise Malformed(f"the body is not OTLP JSON ({error})") from None
+
+
+def _holders_of_ids(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield every span and span link of a request, where the document has the shape of one."""
+    for resource in _objects(document, "resourceSpans", "resource_spans"):
+        for scope in _objects(resource, "scopeSpans", "scope_spans"):
+            for span in _objects(scope, "spans"):
+                yield span
+                yield from _objects(span, "links")
+
+
+def _objects(parent: dict[str, Any], *keys: str) -> Iterator[dict[str, Any]]:
+    for key in keys:
+        items = parent.get(key)
+        if isinstance(items, list):
+            yield from (item for item in items if isinstance(item, dict))
+
+
+def _to_base64(holder: dict[str, Any]) -> None:
+    for key in _ID_KEYS:
+        if isinstance(value := holder.get(key), str):
+            holder[key] = base64.b64encode(_from_hex(value)).decode("ascii")
+
+
+def _from_hex(value: str) -> bytes:
+    try:
+        return bytes.fromhex(value)
+    except ValueError:
+        return b""

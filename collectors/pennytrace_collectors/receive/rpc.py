@@ -1,0 +1,87 @@
+"""OTLP over gRPC, on raw bytes: the body is decoded once, by the check."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NoReturn
+
+import grpc
+import grpc.aio
+
+from pennytrace_collectors.errors import BadRequest, ListenError, Overloaded, TooLarge
+
+from .address import Address
+from .intake import BODY_BYTES, Intake
+from .status import encode, failure, success
+
+_TRACE_SERVICE: Final = "opentelemetry.proto.collector.trace.v1.TraceService"
+_OTHER_SERVICES: Final = {
+    "opentelemetry.proto.collector.metrics.v1.MetricsService": "metrics",
+    "opentelemetry.proto.collector.logs.v1.LogsService": "logs",
+}
+_DETAILS: Final = "grpc-status-details-bin"
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+def server(intake: Intake, address: Address) -> tuple[grpc.aio.Server, int]:
+    """Return a server that is not started yet and the port that it has bound.
+
+    Raises:
+        ListenError: The address cannot be listened on.
+    """
+    # gRPC writes several lines to standard error when it cannot bind, so the address is tried first.
+    address.bind().close()
+    made = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", BODY_BYTES),
+            # Without it two collectors would share the port, each getting some of the traffic.
+            ("grpc.so_reuseport", 0),
+        ],
+        compression=None,
+    )
+    made.add_generic_rpc_handlers((_handlers(intake), *map(_elsewhere, _OTHER_SERVICES)))
+    try:
+        return made, made.add_insecure_port(address.target)
+    except RuntimeError as error:
+        raise ListenError(address.refused(str(error))) from None
+
+
+def _handlers(intake: Intake) -> grpc.GenericRpcHandler:
+    async def export(body: bytes, context: Context) -> bytes:
+        intake.count_request("grpc")
+        try:
+            with intake.budget.hold() as hold:
+                hold.grow(len(body))
+                checked = await intake.accept_protobuf(body)
+        except (BadRequest, Overloaded) as error:
+            intake.count_rejection(error)
+            await _abort(error, context)
+        return encode(success(checked), as_json=False)
+
+    method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(export)
+    return grpc.method_handlers_generic_handler(_TRACE_SERVICE, {"Export": method})
+
+
+def _elsewhere(service: str) -> grpc.GenericRpcHandler:
+    async def export(body: bytes, context: Context) -> bytes:
+        reason = f"pennytrace does not collect {_OTHER_SERVICES[service]}; send only traces here"
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, reason)
+
+    return grpc.method_handlers_generic_handler(
+        service, {"Export": grpc.unary_unary_rpc_method_handler(export)}
+    )
+
+
+async def _abort(error: BadRequest | Overloaded, context: Context) -> NoReturn:
+    details: Any = ((_DETAILS, encode(failure(error), as_json=False)),)
+    await context.abort(_code(error), str(error), details)
+
+
+def _code(error: BadRequest | Overloaded) -> grpc.StatusCode:
+    match error:
+        case TooLarge():
+            return grpc.StatusCode.RESOURCE_EXHAUSTED
+        case BadRequest():
+            return grpc.StatusCode.INVALID_ARGUMENT
+        case _:
+            return grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,67 @@
+"""Builds the bodies that OTLP answers with."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE, UNIMPLEMENTED  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
+
+from pennytrace_collectors.errors import BadRequest, Overloaded, TooLarge, Unsupported
+
+from .check import Checked
+
+_CODE_OF_HTTP: Final = {404: NOT_FOUND, 405: UNIMPLEMENTED, 415: INVALID_ARGUMENT}
+
+
+def success(checked: Checked) -> ExportTraceServiceResponse:
+    """Say that a body was kept, and which spans of it were not."""
+    if not checked.rejected_spans:
+        return ExportTraceServiceResponse()
+    partial = ExportTracePartialSuccess(rejected_spans=checked.rejected_spans, error_message=checked.reason)
+    return ExportTraceServiceResponse(partial_success=partial)
+
+
+def failure(error: BadRequest | Overloaded) -> Status:
+    """Say why a body was not kept, and when to send it again if that can help."""
+    if isinstance(error, BadRequest):
+        return Status(code=INVALID_ARGUMENT, message=str(error))
+    status = Status(code=UNAVAILABLE, message=str(error))
+    detail = Any()
+    detail.Pack(RetryInfo(retry_delay=Duration(seconds=error.retry_after_s)))
+    status.details.append(detail)
+    return status
+
+
+def refusal(http_status: int, reason: str) -> Status:
+    """Say that there is nothing to send a body to."""
+    return Status(code=_CODE_OF_HTTP[http_status], message=reason)
+
+
+def http_status(error: BadRequest | Overloaded) -> int:
+    """Return the HTTP status of an error."""
+    match error:
+        case TooLarge():
+            return 413
+        case Unsupported():
+            return 415
+        case BadRequest():
+            return 400
+        case _:
+            return 503
+
+
+def encode(message: Message, *, as_json: bool) -> bytes:
+    """Serialise a body in the encoding that the request came in."""
+    if as_json:
+        return MessageToJson(message, indent=None).encode()
+    return message.SerializeToString()

@@ -1,0 +1,4 @@
+SELECT catalog, genai_prices, newest_price
+FROM $database.catalogs FINAL
+ORDER BY activated_at DESC
+LIMIT 1

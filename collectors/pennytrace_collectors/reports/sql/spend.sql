@@ -1,0 +1,16 @@
+SELECT
+    $dimensions,
+    currency,
+    count() AS calls,
+    sum(call.input_tokens) AS input_tokens,
+    sum(call.output_tokens) AS output_tokens,
+    sum(call.cost) AS cost,
+    countIf(status = 'priced') AS priced_calls,
+    sumIf(call.input_tokens + call.output_tokens, status = 'priced') AS priced_tokens,
+    countIf(status = 'partly_priced') AS partly_priced_calls,
+    countIf(status = 'unpriced') AS unpriced_calls,
+    countIf(usage_source = 'estimated') AS estimated_calls,
+    sumIf(call.input_tokens + call.output_tokens, usage_source = 'estimated') AS estimated_tokens
+FROM $database.spend AS call
+WHERE started_at >= fromUnixTimestamp64Nano({since:Int64}, 'UTC') AND started_at < fromUnixTimestamp64Nano({until:Int64}, 'UTC')
+GROUP BY ALL

@@ -1,0 +1,124 @@
+"""The one door to ClickHouse: a clickhouse-connect client for an embedded store or for a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from clickhouse_connect import common, get_client
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import Error, OperationalError
+
+from pennytrace_collectors.errors import StoreError, StoreRefused, StoreUnavailable
+
+DEFAULT_DATABASE: Final = "pennytrace"
+# One worker writes, so nothing is gained by a session, and a session would refuse a second query beside the first.
+common.set_setting("autogenerate_session_id", False)
+
+# ClickHouse's codes for content that no repetition makes acceptable: it cannot be parsed or is out of range.
+# Its codes for "not now": time-outs, too many queries or parts, memory, disk, a read-only replica, shutting down.
+_AWAY: Final = frozenset({159, 202, 209, 210, 236, 241, 242, 243, 252, 319, 999})
+_CONTENT_FAULTS: Final = frozenset({6, 26, 27, 32, 33, 38, 41, 69, 70, 117, 131, 321, 407, 434, 436, 444})
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a store is: `chdb:///folder`, or `http(s)://user:password@host:port/database`."""
+
+    dsn: str
+    folder: Path | None
+    """The folder of an embedded store; None for a server."""
+    database: str
+    user: str = ""
+    password: str = ""
+
+    def __str__(self) -> str:
+        """The address without its password, fit for messages."""
+        parts = urlsplit(self.dsn)
+        if not parts.password:
+            return self.dsn
+        host = parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+        return urlunsplit((parts.scheme, f"{parts.username}:***@{host}{port}", parts.path, "", ""))
+
+
+def parse_address(dsn: str) -> Address:
+    """Read a store's address.
+
+    Raises:
+        StoreError: it is neither a chdb nor an http(s) address; the message shows both forms.
+    """
+    parts = urlsplit(dsn)
+    if dsn.startswith("chdb:///") and parts.path.strip("/"):
+        return Address(dsn, Path(unquote(parts.path)), DEFAULT_DATABASE)
+    if parts.scheme in ("http", "https") and parts.hostname:
+        database = unquote(parts.path.strip("/")) or DEFAULT_DATABASE
+        if not database.isidentifier():
+            raise StoreError(
+                f"the database name {database!r} is not an identifier: use letters, digits and '_'"
+            )
+        return Address(dsn, None, database, unquote(parts.username or ""), unquote(parts.password or ""))
+    raise StoreError(
+        f"not a store's address: {dsn!r}; expected chdb:///path/to/a/folder "
+        "or http(s)://user:password@host:port/database"
+    )
+
+
+def connect(address: Address) -> Client:
+    """Open a client whose default database may not exist yet.
+
+    Raises:
+        StoreUnavailable: nothing answers there, or the folder is in use by another process.
+        StoreError: the store refused the client, for instance its password.
+    """
+    with translated(address):
+        if address.folder is not None:
+            return _embedded(address.folder)
+        parts = urlsplit(address.dsn)
+        return get_client(
+            host=parts.hostname or "",
+            port=parts.port or (8443 if parts.scheme == "https" else 8123),
+            username=address.user or "default",
+            password=address.password,
+            interface=parts.scheme,
+            database="default",
+            client_name="pennytrace",
+            autogenerate_session_id=False,
+        )
+
+
+@contextmanager
+def translated(address: Address) -> Iterator[None]:
+    """Turn the client's exceptions into the collector's, saying which store it was."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OperationalError as error:
+        raise StoreUnavailable(f"the store at {address} is not available: {_first_line(error)}") from error
+    except Error as error:
+        raise _kind(error)(f"the store at {address} answered: {_first_line(error)}") from error
+    except (OSError, RuntimeError) as error:
+        raise StoreUnavailable(f"cannot open the store at {address}: {_first_line(error)}") from error
+
+
+def _kind(error: Error) -> type[StoreError]:
+    if error.code in _CONTENT_FAULTS:
+        return StoreRefused
+    return StoreUnavailable if error.code in _AWAY else StoreError
+
+
+def _embedded(folder: Path) -> Client:
+    (folder / "schemas").mkdir(parents=True, exist_ok=True)
+    # A schema given as a string is cached in a file; by default that is in whatever directory the process is in.
+    return get_client(
+        interface="chdb", path=str(folder), chdb_options={"format_schema_path": str(folder / "schemas")}
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,78 @@
+"""Which attribute of which dialect means which field of a call: rows of sql/dialects/*.csv, put into SQL."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.resources import files
+from typing import Final
+
+from pennytrace_collectors.catalog.meters import METERS, TOKEN_METERS
+
+_KINDS: Final = {"string": "strings", "int": "ints", "double": "doubles", "bool": "bools"}
+# What must not stand in a panel's SQL, a file's name or a terminal, control characters and backslashes, becomes '_'.
+_UNSAFE: Final = "".join(f"\\x{code:02x}" for code in (*range(0x20), 0x5C, 0x7F))
+_NAME: Final = f"translate({{value}}, '{_UNSAFE}', '{'_' * 34}')"
+
+
+def parameters() -> dict[str, str]:
+    """The `$names` that the SQL files use: `$string_FIELD`, `$int_FIELD`, ... and the lists behind them."""
+    aliases = _aliases()
+    codes = {name: number for number, name in enumerate(_attributes(aliases), 1)}
+    found = {
+        "attribute_names": _strings(codes),
+        "attribute_codes": "[" + ", ".join(f"toUInt16({code})" for code in codes.values()) + "]",
+        "inference_operations": "("
+        + _strings(row["operation"] for row in _rows("operations.csv"))[1:-1]
+        + ")",
+        "meter_enum": meter_enum(),
+        "meter_list": f"CAST({_strings(meter.name for meter in TOKEN_METERS)} AS Array({meter_enum()}))",
+    }
+    for field, names in aliases.items():
+        found |= _field(field, [codes[name] for name in names])
+    return found
+
+
+def meter_enum() -> str:
+    """The store's enumeration of the meters."""
+    return "Enum8(" + ", ".join(f"'{meter.name}' = {meter.number}" for meter in METERS) + ")"
+
+
+def _field(field: str, codes: Sequence[int]) -> dict[str, str]:
+    position = _position(codes)
+    found = {f"{kind}_{field}": f"{values}[{position}]" for kind, values in _KINDS.items()}
+    found[f"name_{field}"] = _NAME.format(value=f"strings[{position}]")
+    found[f"has_{field}"] = f"({position} != 0)"
+    return found
+
+
+def _position(codes: Sequence[int]) -> str:
+    """Where in a span's attributes the first known name of a field stands; 0, which reads as a default, if nowhere."""
+    places = [f"indexOf(codes, {code})" for code in codes]
+    if len(places) == 1:
+        return places[0]
+    pairs = ", ".join(f"{place} != 0, {place}" for place in places[:-1])
+    return f"multiIf({pairs}, {places[-1]})"
+
+
+def _aliases() -> dict[str, list[str]]:
+    """The attribute names of each field, the preferred one first."""
+    aliases: dict[str, list[str]] = defaultdict(list)
+    for row in _rows("attributes.csv"):
+        aliases[row["field"]].append(row["attribute"])
+    return dict(aliases)
+
+
+def _attributes(aliases: dict[str, list[str]]) -> Iterator[str]:
+    for names in aliases.values():
+        yield from names
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    text = files("pennytrace_collectors.store").joinpath("sql", "dialects", name).read_text("utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+def _strings(values: Iterable[str]) -> str:
+    return "[" + ", ".join(f"'{value}'" for value in values) + "]"

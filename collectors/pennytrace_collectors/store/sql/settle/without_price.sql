@@ -1,0 +1,1 @@
+status != 'priced' AND usage_fault = '' AND usage_source != 'missing'

@@ -1,0 +1,66 @@
+-- The prices in force, folded so that one lookup by (rate card, variant, time) brings all that pricing a call needs.
+-- A cell is (window * number of thresholds + threshold) * 256 + meter, with window and threshold counted from 1.
+CREATE OR REPLACE VIEW $database.rate_cards AS
+WITH
+    current AS
+    (
+        SELECT * FROM $database.prices FINAL
+        WHERE catalog = (SELECT argMax(catalog, activated_at) FROM $database.catalogs)
+    )
+SELECT
+    rate_card,
+    variant,
+    valid_from,
+    valid_to,
+    arraySort(groupUniqArray(window_from)) AS windows,
+    arraySort(groupUniqArray(above)) AS thresholds,
+    groupArray(tuple(window_from, above, meter, unit_price)) AS lines,
+    arrayMap(
+        line -> toUInt32((indexOf(windows, line.1) * length(thresholds) + indexOf(thresholds, line.2)) * 256 + toUInt8(CAST(line.3 AS $meter_enum))),
+        lines
+    ) AS cells,
+    arrayMap(line -> line.4, lines) AS unit_prices,
+    any(currency) AS currency,
+    any(valid_from) AS price_valid_from,
+    any(catalog) AS catalog
+FROM current
+GROUP BY rate_card, variant, valid_from, valid_to;
+
+CREATE OR REPLACE DICTIONARY $database.rate_card_prices
+(
+    rate_card         String,
+    variant           String,
+    valid_from        DateTime('UTC'),
+    valid_to          DateTime('UTC'),
+    windows           Array(UInt32),
+    thresholds        Array(Int64),
+    cells             Array(UInt32),
+    unit_prices       Array(Decimal(38, 18)),
+    currency          String,
+    price_valid_from  DateTime('UTC'),
+    catalog           String
+)
+PRIMARY KEY rate_card, variant
+SOURCE(CLICKHOUSE(DB '$database' TABLE 'rate_cards'$dictionary_credentials))
+LAYOUT(COMPLEX_KEY_RANGE_HASHED())
+RANGE(MIN valid_from MAX valid_to)
+LIFETIME(0);
+
+CREATE OR REPLACE VIEW $database.resolved_models AS
+SELECT provider, host, request_model, response_model, rate_card, tiered, reason
+FROM $database.models FINAL;
+
+CREATE OR REPLACE DICTIONARY $database.model_rate_card
+(
+    provider        String,
+    host            String,
+    request_model   String,
+    response_model  String,
+    rate_card       String,
+    tiered          UInt8,
+    reason          String
+)
+PRIMARY KEY provider, host, request_model, response_model
+SOURCE(CLICKHOUSE(DB '$database' TABLE 'resolved_models'$dictionary_credentials))
+LAYOUT(COMPLEX_KEY_HASHED())
+LIFETIME(0);

@@ -1,0 +1,33 @@
+-- A call before it is priced: what `normalise` makes of a span, and what settle feeds back to have it priced again.
+CREATE TABLE IF NOT EXISTS $database.usage
+(
+    started_at DateTime64(9, 'UTC'), trace_id FixedString(16), span_id FixedString(8), parent_span_id FixedString(8),
+    response_key UInt64, duration_us UInt32, first_chunk_us UInt32, scope LowCardinality(String),
+    operation LowCardinality(String), provider LowCardinality(String), host LowCardinality(String),
+    request_model LowCardinality(String), response_model LowCardinality(String),
+    requested_tier LowCardinality(String), served_tier LowCardinality(String), streamed UInt8,
+    error_type LowCardinality(String), service LowCardinality(String), environment LowCardinality(String),
+    feature LowCardinality(String), feature_source LowCardinality(String), team LowCardinality(String),
+    customer LowCardinality(String), user String, session String, tags Map(LowCardinality(String), String),
+    usage_source Enum8('missing' = 0, 'measured' = 1, 'estimated' = 2), usage_fault LowCardinality(String),
+    input_tokens UInt64, output_tokens UInt64, meters Array($meter_enum), quantities Array(UInt64), version UInt32
+)
+ENGINE = Null;
+
+-- Raw OTLP, as ClickHouse's own Protobuf reader reads it; nothing of it is kept but what the view below takes.
+CREATE TABLE IF NOT EXISTS $database.otel_traces
+(
+    resource_spans Array(Tuple(
+        resource Tuple(attributes $key_values),
+        scope_spans Array(Tuple(
+            scope Tuple(name String, version String),
+            spans Array(Tuple(
+                trace_id String, span_id String, parent_span_id String, name String, kind Int32,
+                start_time_unix_nano UInt64, end_time_unix_nano UInt64,
+                attributes $key_values,
+                status Tuple(code Int32)
+            ))
+        ))
+    ))
+)
+ENGINE = Null;

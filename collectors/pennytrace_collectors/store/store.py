@@ -1,0 +1,80 @@
+"""What the collector asks of a store: load a segment, settle, count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from typing import Final
+
+from clickhouse_connect.driver.client import Client
+
+from pennytrace_collectors.catalog import Catalog
+from pennytrace_collectors.store.client import Address, translated
+from pennytrace_collectors.store.settle import ANY_MONTHS, settle
+
+_MESSAGE: Final = "ExportTraceServiceRequest"
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store. Its methods are called from one thread at a time; reading has clients of its own."""
+
+    client: Client
+    address: Address
+    catalog: Catalog
+
+    def load(self, messages: bytes) -> None:
+        """Insert length-delimited ExportTraceServiceRequest messages; ClickHouse decodes, normalises and prices them.
+
+        Loading the same spans again replaces them.
+
+        Raises:
+            StoreRefused: the messages cannot be read as OTLP.
+            StoreUnavailable: the store is away, busy or full; nothing or all of the messages may have been stored.
+        """
+        with translated(self.address):
+            self.client.raw_insert(
+                f"{self.address.database}.otel_traces",
+                insert_block=messages,
+                settings=self._reading,
+                fmt="Protobuf",
+            )
+
+    def settle(self) -> None:
+        """Price the calls whose model was not known when they were loaded. Safe to run at any time, twice, or late.
+
+        Raises:
+            StoreUnavailable: the store is away; the next settle does what this one did not.
+        """
+        with translated(self.address):
+            settle(self.client, self.address, self.catalog)
+
+    def figures(self) -> Mapping[str, int]:
+        """Counts for metrics: `unpriced_calls`, those of the last hour that settled without any price.
+
+        Raises:
+            StoreUnavailable: the store is away.
+        """
+        with translated(self.address):
+            rows = self.client.query(
+                f"SELECT count() FROM {self.address.database}.calls WHERE started_at > now() - INTERVAL 1 HOUR "
+                "AND status = 'unpriced' AND reason != 'unresolved'"
+            ).result_rows
+        return {"unpriced_calls": rows[0][0]}
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.client.close()
+
+    @cached_property
+    def _reading(self) -> dict[str, str | int]:
+        schema = files("pennytrace_collectors.store").joinpath("sql", "otlp_traces.proto").read_text("utf-8")
+        return {
+            "format_schema_source": "string",
+            "format_schema": schema,
+            "format_schema_message_name": _MESSAGE,
+            "input_format_parallel_parsing": 0,
+            **ANY_MONTHS,
+        }

@@ -1,0 +1,1 @@
+"""Boards and alerts as code."""

@@ -1,0 +1,1 @@
+"""The sub-commands that dashboards adds to `pennytrace`."""

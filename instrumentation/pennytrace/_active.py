@@ -1,0 +1,18 @@
+"""The recorder that new calls are recorded with: the one piece of state that everything shares."""
+
+from __future__ import annotations
+
+from ._call import Recorder
+
+_recorder: Recorder | None = None
+
+
+def recorder() -> Recorder | None:
+    """Return the recorder in use, or None while nothing is recorded."""
+    return _recorder
+
+
+def use(new: Recorder | None) -> None:
+    """Record calls that begin from now on with `new`; None records nothing. Open calls keep theirs."""
+    global _recorder
+    _recorder = new

@@ -1,0 +1,131 @@
+"""The life of one call: begun before the request, finished exactly once, then a span on its way."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any, Final, NamedTuple
+
+from . import semconv
+from ._context import Surroundings, surroundings
+from ._delivery import Delivery
+from ._feature import who_spends
+from ._guard import never_break_the_host
+from ._otlp import Span, Value, encode_span
+from ._provider import Usage
+from ._tags import Tags, current_tags
+
+_SECOND: Final = 1_000_000_000  # in nanoseconds
+_NO_USAGE: Final[Usage] = {}
+
+
+class Request(NamedTuple):
+    """What is known of a call before it is made."""
+
+    operation: str
+    provider: str
+    model: str | None
+    host: str
+    port: int
+    stream: bool
+    service_tier: str | None = None
+
+
+class Outcome(NamedTuple):
+    """What is known of a call when it is over."""
+
+    usage: Usage = _NO_USAGE
+    source: str = semconv.MISSING
+    """`measured`, `estimated` or `missing`."""
+    model: str | None = None
+    id: str | None = None
+    service_tier: str | None = None
+    error: BaseException | None = None
+
+
+class Recorder(NamedTuple):
+    """What one configuration records calls with."""
+
+    delivery: Delivery
+    service: str
+    defaults: Tags
+    """What holds for every call of the app, unless a tag or baggage says otherwise."""
+
+
+class Call:
+    """A call that has begun; `finish` sends it off once, whoever comes first."""
+
+    __slots__ = ("_around", "_first_chunk", "_open", "_recorder", "_started", "_ticks", "_who", "request")
+
+    def __init__(self, recorder: Recorder, request: Request) -> None:
+        around = surroundings()
+        self._recorder = recorder
+        self.request = request
+        self._around: Surroundings = around
+        self._who = who_spends(
+            tags=current_tags(), around=around, defaults=recorder.defaults, service=recorder.service
+        )
+        self._first_chunk: int | None = None
+        self._open = threading.Lock()
+        self._started = time.time_ns()
+        self._ticks = time.perf_counter_ns()
+
+    def first_chunk(self) -> None:
+        """Note that the first chunk of a stream is here."""
+        self._first_chunk = time.perf_counter_ns() - self._ticks
+
+    @never_break_the_host("finishing a call")
+    def finish(self, outcome: Outcome) -> None:
+        """Send the call off as a span; every time but the first does nothing."""
+        if self._open.acquire(blocking=False):
+            self._recorder.delivery.put(encode_span(self._span(outcome)))
+
+    def _span(self, outcome: Outcome) -> Span:
+        # The clock of the machine may be set while a call runs; what elapsed is taken from one that is not.
+        elapsed = time.perf_counter_ns() - self._ticks
+        ids = os.urandom(24)  # not `random`: apps seed it, and would send the same ids after every start
+        request = self.request
+        return Span(
+            trace_id=self._around.trace_id or ids[8:],
+            span_id=ids[:8],
+            parent_id=self._around.span_id,
+            name=f"{request.operation} {request.model}" if request.model else request.operation,
+            started_ns=self._started,
+            ended_ns=self._started + elapsed,
+            attributes=self._attributes(outcome),
+            failed=outcome.error is not None,
+        )
+
+    def _attributes(self, outcome: Outcome) -> dict[str, Value]:
+        request = self.request
+        attributes: dict[str, Value] = {
+            semconv.OPERATION_NAME: request.operation,
+            semconv.PROVIDER_NAME: request.provider,
+            semconv.SERVER_ADDRESS: request.host,
+            semconv.SERVER_PORT: request.port,
+            semconv.USAGE_SOURCE: outcome.source,
+            **self._who,
+            **outcome.usage,
+        }
+        for name, value in (
+            (semconv.REQUEST_MODEL, request.model),
+            (semconv.RESPONSE_MODEL, outcome.model),
+            (semconv.RESPONSE_ID, outcome.id),
+            (semconv.OPENAI_REQUEST_SERVICE_TIER, request.service_tier),
+            (semconv.OPENAI_RESPONSE_SERVICE_TIER, outcome.service_tier),
+        ):
+            if value is not None:
+                attributes[name] = value
+        if request.stream:
+            attributes[semconv.REQUEST_STREAM] = True
+            if self._first_chunk is not None:
+                attributes[semconv.TIME_TO_FIRST_CHUNK] = self._first_chunk / _SECOND
+        if outcome.error is not None:
+            attributes[semconv.ERROR_TYPE] = _qualified_name(type(outcome.error))
+        return attributes
+
+
+def _qualified_name(kind: type[Any]) -> str:
+    module = kind.__module__
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"

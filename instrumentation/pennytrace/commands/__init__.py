@@ -1,0 +1,1 @@
+"""The app side's own sub-commands."""

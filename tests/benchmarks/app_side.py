@@ -1,0 +1,204 @@
+"""Measures what pennytrace adds to an app: `python tests/benchmarks/app_side.py` prints medians as JSON.
+
+Every figure is CPU time of the whole process, the sender's thread included, and the difference between blocks
+of calls with and without, taken in turns in one run. The provider is a transport inside the process, so that
+no socket blurs the figures; the collector is a sink in another process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import httpx2
+import openai
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+import pennytrace
+
+CHUNKS = 100
+_SINK = """
+import http.server
+class Sink(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *args):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+_START = (
+    "import time; t=time.perf_counter(); import pennytrace; pennytrace.init(); print(time.perf_counter()-t)"
+)
+_MESSAGES = [{"role": "user", "content": "What does a penny weigh?"}]
+
+Block = Callable[[int], float]
+"""Makes a number of calls and returns the CPU seconds that they took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Medians: microseconds of CPU time added to one call, and milliseconds of wall time to start."""
+
+    chat_us: float
+    stream_of_100_chunks_us: float
+    async_chat_us: float
+    otel_sdk_span_us: float
+    """For comparison: one span of a dozen attributes, written by hand with OpenTelemetry's own SDK."""
+    import_and_init_ms: float
+
+
+def measure(*, rounds: int, calls: int) -> Figures:
+    """Take all figures."""
+    with sink() as endpoint:
+        return Figures(
+            chat_us=_added(_chats, endpoint, rounds, calls),
+            stream_of_100_chunks_us=_added(_streams, endpoint, rounds, max(1, calls // 10)),
+            async_chat_us=_added(_async_chats, endpoint, rounds, calls),
+            otel_sdk_span_us=_sdk_span(endpoint, rounds, calls),
+            import_and_init_ms=start_ms(rounds=max(3, rounds // 3)),
+        )
+
+
+def start_ms(*, rounds: int) -> float:
+    """Return the milliseconds that `import pennytrace` and `init()` take in a fresh process."""
+    taken = [float(subprocess.check_output([sys.executable, "-c", _START])) * 1000 for _ in range(rounds)]
+    return round(statistics.median(taken), 1)
+
+
+@contextmanager
+def sink() -> Iterator[str]:
+    """Start a collector that takes everything and does nothing, in its own process."""
+    with subprocess.Popen([sys.executable, "-c", _SINK], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.terminate()
+
+
+def _added(block: Block, endpoint: str, rounds: int, calls: int) -> float:
+    without, with_us = [], []
+    block(calls)
+    for _ in range(rounds):
+        without.append(block(calls))
+        pennytrace.init(endpoint=endpoint, service="benchmark")
+        block(1)  # the first call starts the sender
+        before = time.process_time()
+        block(calls)
+        pennytrace.flush()
+        with_us.append(time.process_time() - before)
+        pennytrace.shutdown()
+    return _microseconds(statistics.median(with_us) - statistics.median(without), calls)
+
+
+def _chats(calls: int) -> float:
+    before = time.process_time()
+    for _ in range(calls):
+        _client.chat.completions.create(model="gpt-4o-mini", messages=_MESSAGES)  # type: ignore[arg-type]
+    return time.process_time() - before
+
+
+def _streams(calls: int) -> float:
+    before = time.process_time()
+    for _ in range(calls):
+        stream = _client.chat.completions.create(
+            model="gpt-4o-mini",
+            messages=_MESSAGES,  # type: ignore[arg-type]
+            stream=True,
+        )
+        assert sum(1 for _ in stream) == CHUNKS
+    return time.process_time() - before
+
+
+def _async_chats(calls: int) -> float:
+    async def chats() -> float:
+        before = time.process_time()
+        for _ in range(calls):
+            await _async_client.chat.completions.create(
+                model="gpt-4o-mini",
+                messages=_MESSAGES,  # type: ignore[arg-type]
+            )
+        return time.process_time() - before
+
+    return asyncio.run(chats())
+
+
+def _sdk_span(endpoint: str, rounds: int, calls: int) -> float:
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces")))
+    tracer = provider.get_tracer("benchmark")
+    taken = []
+    for _ in range(rounds):
+        before = time.process_time()
+        for number in range(calls):
+            with tracer.start_as_current_span("chat gpt-4o-mini") as span:
+                for key in range(12):
+                    span.set_attribute(f"gen_ai.attribute.{key}", number if key % 2 else "gpt-4o-mini")
+        provider.force_flush()
+        taken.append(time.process_time() - before)
+    provider.shutdown()
+    return _microseconds(statistics.median(taken), calls)
+
+
+def _microseconds(seconds: float, calls: int) -> float:
+    return round(seconds / calls * 1_000_000, 1)
+
+
+def _answer(request: httpx2.Request) -> httpx2.Response:
+    asked = json.loads(request.content)
+    if not asked.get("stream"):
+        return httpx2.Response(200, content=_COMPLETION, headers={"Content-Type": "application/json"})
+    with_usage = bool(asked.get("stream_options"))
+    body = _STREAM + (_USAGE_CHUNK if with_usage else b"") + b"data: [DONE]\n\n"
+    return httpx2.Response(200, content=body, headers={"Content-Type": "text/event-stream"})
+
+
+def _event(**fields: object) -> bytes:
+    chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-mini-2024"}
+    return b"data: " + json.dumps({**chunk, **fields}).encode() + b"\n\n"
+
+
+_USAGE = {"prompt_tokens": 12, "completion_tokens": 100, "total_tokens": 112}
+_USAGE_CHUNK = _event(choices=[], usage=_USAGE)
+_STREAM = CHUNKS * _event(choices=[{"index": 0, "delta": {"content": " word"}, "finish_reason": None}])
+_MESSAGE = {"role": "assistant", "content": "About 3.56 grams."}
+_COMPLETION = json.dumps(
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-4o-mini-2024",
+        "choices": [{"index": 0, "message": _MESSAGE, "finish_reason": "stop"}],
+        "usage": {**_USAGE, "prompt_tokens_details": {"cached_tokens": 4}},
+    }
+).encode()
+_TRANSPORT = httpx2.MockTransport(_answer)
+_client = openai.OpenAI(api_key="none", http_client=httpx2.Client(transport=_TRANSPORT))
+_async_client = openai.AsyncOpenAI(api_key="none", http_client=httpx2.AsyncClient(transport=_TRANSPORT))
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--calls", type=int, default=200)
+    options = parser.parse_args()
+    print(json.dumps(asdict(measure(rounds=options.rounds, calls=options.calls)), indent=2))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

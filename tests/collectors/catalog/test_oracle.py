@@ -1,0 +1,218 @@
+"""SQL prices against an independent implementation: genai-prices' own `calc_price`, over its whole catalog."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import pytest
+from genai_prices import Usage, calc_price
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ModelInfo, ModelPrice, PriceCalculation, StartDateConstraint, TieredPrices
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from pennytrace_collectors.store import Store, open_store
+from tests.collectors import otlp
+from tests.collectors.calls import load_and_settle, spend
+
+MODELS = [
+    (provider, model) for provider in get_snapshot().providers for model in provider.models if model.prices
+]
+TIERS = ("", "default", "flex", "priority", "fast")
+CALLS_A_DRAW = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A call and what it used; every detail is a part of its total."""
+
+    provider: str
+    model: str
+    tier: str
+    at: datetime
+    cache_read: int
+    cache_write: int
+    audio_in: int
+    cache_audio: int
+    plain_in: int
+    reasoning: int
+    audio_out: int
+    plain_out: int
+
+    @property
+    def input_tokens(self) -> int:
+        return self.plain_in + self.cache_read + self.cache_write + self.audio_in - self.cache_audio
+
+    @property
+    def output_tokens(self) -> int:
+        return self.plain_out + self.reasoning + self.audio_out
+
+
+def drawn_call(chance: Random) -> Drawn:
+    """Any model, any tier, any size; the sizes and the days on which prices change come up often."""
+    provider, model = chance.choice(MODELS)
+    small, large = partial(chance.randint, 0, 5_000), partial(chance.randint, 0, 2_000_000)
+    cache_read, audio_in = small(), chance.choice((0, 0, 0, 700))
+    return Drawn(
+        provider=provider.id,
+        model=model.id,
+        tier=chance.choice(TIERS),
+        at=_moment(model, chance),
+        cache_read=cache_read,
+        cache_write=chance.choice((0, 0, 1, 1234)),
+        audio_in=audio_in,
+        cache_audio=chance.randint(0, min(cache_read, audio_in)),
+        plain_in=chance.choice((small(), large(), 128_000, 200_000, 200_001, 272_000, 272_001)),
+        reasoning=chance.choice((0, small())),
+        audio_out=chance.choice((0, 0, 0, 300)),
+        plain_out=chance.choice((small(), large())),
+    )
+
+
+def _moment(model: ModelInfo, chance: Random) -> datetime:
+    """Any time from 2023 to 2027, or a second around the start of a day on which a price of this model starts."""
+    constraints = [variant.constraint for variant in model.price_variants or ()]
+    if not isinstance(model.prices, ModelPrice):
+        constraints += [price.constraint for price in model.prices]
+    starts = [c.start_date for c in constraints if isinstance(c, StartDateConstraint)]
+    if starts and chance.random() < 0.5:
+        day = chance.choice(starts)
+        edge = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        return edge + timedelta(seconds=chance.randint(-1, 1))
+    return datetime.fromtimestamp(chance.randint(1_672_531_200, 1_830_297_599), tz=UTC)
+
+
+@pytest.fixture(scope="module")
+def store(fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    folder = tmp_path_factory.mktemp("oracle") / "store"
+    shutil.copytree(fresh_store, folder, symlinks=True)
+    opened = open_store(f"chdb://{folder}")
+    yield opened
+    opened.close()
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**32))
+def test_the_price_in_sql_is_the_price_of_genai_prices(store: Store, seed: int) -> None:
+    # The draw is a seed and not the calls: a load has thousands, more than hypothesis can draw one by one in time.
+    chance = Random(seed)
+    calls = [drawn_call(chance) for _ in range(CALLS_A_DRAW)]
+    store.client.command("TRUNCATE TABLE pennytrace.calls")
+    load_and_settle(store, [_span(number, call) for number, call in enumerate(calls)])
+
+    found = {row["session"]: row for row in spend(store)}
+
+    assert len(found) == len(calls)
+    for number, call in enumerate(calls):
+        _compare(call, found[str(number)])
+
+
+def _span(number: int, call: Drawn) -> Span:
+    attributes: dict[str, str | int] = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": call.provider,
+        "gen_ai.request.model": call.model,
+        "gen_ai.usage.input_tokens": call.input_tokens,
+        "gen_ai.usage.output_tokens": call.output_tokens,
+        "gen_ai.usage.cache_read.input_tokens": call.cache_read,
+        "gen_ai.usage.cache_write.input_tokens": call.cache_write,
+        "gen_ai.usage.audio.input_tokens": call.audio_in,
+        "gen_ai.usage.audio.cache_read.input_tokens": call.cache_audio,
+        "gen_ai.usage.reasoning.output_tokens": call.reasoning,
+        "gen_ai.usage.audio.output_tokens": call.audio_out,
+        "openai.response.service_tier": call.tier,
+        "session.id": str(number),
+    }
+    made = otlp.span(attributes)
+    made.start_time_unix_nano = int(call.at.timestamp()) * 10**9
+    return made
+
+
+def _compare(call: Drawn, row: dict[str, object]) -> None:
+    tier = "" if call.tier == "default" else call.tier
+    expected = _oracle(call, tier)
+    if expected is None:
+        # The ids of some entries are not matched by their own rules: nothing prices a call by that name.
+        assert (row["status"], row["reason"]) == ("unpriced", "unknown model"), (call, row)
+    elif not any(amount is not None for amount in vars(expected.model_price).values()):
+        # On purpose: the list has the model without a price, for that day at least, and genai-prices answers 0.
+        assert row["reason"] in (
+            "model without a price",
+            "no price for its meters at that date",
+            "no price for service tier",
+        )
+        assert row["cost"] is None, (call, row)
+    elif tier and not _has_tier(expected.model, expected.provider.models, tier, call.at):
+        # On purpose: genai-prices answers with the standard price for a tier that it has no price for.
+        assert (row["status"], row["reason"], row["cost"]) == (
+            "unpriced",
+            "no price for service tier",
+            None,
+        ), call
+    elif row["status"] == "unpriced":
+        # On purpose: nothing that was used has a price, and genai-prices answers 0.
+        assert row["reason"] in ("a meter has no price", "no price for its meters at that date"), (call, row)
+        assert expected.total_price == 0, (call, row)
+    else:
+        assert row["cost"] == _without_dust(expected), (call, row, expected)
+
+
+def _oracle(call: Drawn, tier: str) -> PriceCalculation | None:
+    usage = Usage(
+        input_tokens=call.input_tokens,
+        output_tokens=call.output_tokens,
+        cache_read_tokens=call.cache_read,
+        cache_write_tokens=call.cache_write,
+        input_audio_tokens=call.audio_in,
+        cache_audio_read_tokens=call.cache_audio,
+        output_reasoning_tokens=call.reasoning,
+        output_audio_tokens=call.audio_out,
+    )
+    try:
+        return calc_price(
+            usage,
+            call.model,
+            provider_id=call.provider,
+            genai_request_timestamp=call.at,
+            price_context={"service_tier": tier} if tier else None,
+        )
+    except LookupError:
+        return None
+
+
+def _has_tier(model: ModelInfo, own: list[ModelInfo], tier: str, at: datetime) -> bool:
+    return any(model is one for one in own) and any(
+        variant.when == {"service_tier": tier}
+        and (variant.constraint is None or variant.constraint.active(at))
+        for variant in model.price_variants or ()
+    )
+
+
+def _without_dust(expected: PriceCalculation) -> Decimal:
+    """The oracle's total; with the dust of a float (0.18000000000000002) only to where 18 decimals a token end."""
+    amounts: list[Decimal] = []
+    for price in vars(expected.model_price).values():
+        if isinstance(price, TieredPrices):
+            amounts += [price.base, *(tier.price for tier in price.tiers)]
+        elif price is not None:
+            amounts.append(price)
+    if all(int(amount.as_tuple().exponent) >= -12 for amount in amounts):
+        return expected.total_price
+    return Dusty(expected.total_price)
+
+
+class Dusty(Decimal):
+    """Equal to what differs by no more than the cut of a price at 18 decimals can make, for 10 million tokens."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Decimal) and abs(Decimal(self) - other) <= Decimal("5e-12")
+
+    __hash__ = Decimal.__hash__

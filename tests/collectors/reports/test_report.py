@@ -1,0 +1,187 @@
+"""`pennytrace report` as people and machines use it, over a real store."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from pennytrace import cli
+from pennytrace.errors import ConfigurationError
+from pennytrace_collectors.reports.period import read_moment, read_period
+from pennytrace_collectors.store import open_store
+from tests.collectors import otlp
+from tests.collectors.calls import load_and_settle
+
+NOW_NS = int(datetime.now(UTC).timestamp()) * 10**9
+PRICES = """
+[[price]]
+model = "tiny"
+input_mtok = 1
+output_mtok = 3
+
+[[price]]
+model = "euro"
+currency = "EUR"
+input_mtok = 2
+output_mtok = 2
+"""
+
+
+def _spans() -> Iterator[Span]:
+    for feature, model, count, tokens in (
+        ("search", "tiny", 3, 1000),
+        ("search", "gpt-4o", 2, 100),
+        ("chat", "tiny", 1, 7),
+        ("chat", "euro", 1, 500_000),
+        ("chat", "nobody-knows", 4, 10),
+        ("=cmd|'/c calc'!A1", "nobody-knows", 1, 1),
+    ):
+        for number in range(count):
+            attributes = dict(otlp.CALL) | {
+                "gen_ai.request.model": model,
+                "gen_ai.response.model": model,
+                "gen_ai.usage.input_tokens": tokens,
+                "gen_ai.usage.output_tokens": tokens,
+                "pennytrace.feature": feature,
+            }
+            made = otlp.span(attributes)
+            made.start_time_unix_nano = NOW_NS - number * 10**9
+            yield made
+
+
+@pytest.fixture(scope="module")
+def state(fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("state")
+    (folder / "prices.toml").write_text(PRICES, "utf-8")
+    shutil.copytree(fresh_store, folder / "store", symlinks=True)
+    store = open_store(f"chdb://{folder / 'store'}", price_files=[folder / "prices.toml"])
+    load_and_settle(store, list(_spans()))
+    store.close()
+    return folder
+
+
+def _report(capsys: pytest.CaptureFixture[str], state: Path, *options: str) -> str:
+    assert cli.main(["report", "--state", str(state), *options]) == 0
+    return capsys.readouterr().out
+
+
+def test_json_holds_exact_money_and_its_coverage(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = json.loads(_report(capsys, state, "--json"))
+    rows = {(row["feature"], row["model"]): row for row in report["rows"]}
+
+    search = rows["search", "tiny"]
+    assert (search["calls"], search["input_tokens"], search["output_tokens"]) == (3, 3000, 3000)
+    assert (search["cost"], search["currency"]) == ("0.012", "USD")
+    assert search["coverage"]["calls"] == search["coverage"]["tokens"] == "1"
+    assert rows["search", "gpt-4o"]["cost"] == "0.0025"
+    assert rows["chat", "euro"]["cost"] == "2"
+    assert rows["chat", "euro"]["currency"] == "EUR"
+
+
+def test_unknown_money_is_null_and_counted_in_the_coverage(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = json.loads(_report(capsys, state, "--json", "--by", "model"))
+    (unknown,) = [row for row in report["rows"] if row["model"] == "nobody-knows"]
+
+    assert (unknown["calls"], unknown["cost"], unknown["currency"]) == (5, None, None)
+    assert (unknown["coverage"]["calls"], unknown["coverage"]["unpriced_calls"]) == ("0", 5)
+    assert report["unpriced"][0] | {"tokens": 82} == {
+        "provider": "openai",
+        "model": "nobody-knows",
+        "reason": "unknown model",
+        "calls": 5,
+        "tokens": 82,
+    }
+
+
+def test_rows_add_up_to_the_totals_and_currencies_are_not_mixed(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for by in ("feature,model", "feature", "model", "day", "provider,team"):
+        report = json.loads(_report(capsys, state, "--json", "--by", by))
+        totals = {total["currency"]: total for total in report["totals"]}
+
+        assert set(totals) == {"USD", "EUR"}
+        for currency, total in totals.items():
+            costs = [Decimal(row["cost"]) for row in report["rows"] if row["currency"] == currency]
+            assert sum(costs) == Decimal(total["cost"])
+        assert sum(total["calls"] for total in totals.values()) == 12
+
+
+def test_calls_without_a_price_stand_with_the_priced_ones_of_the_same_row(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = json.loads(_report(capsys, state, "--json", "--by", "provider"))
+
+    assert [(row["currency"], row["calls"]) for row in report["rows"]] == [("EUR", 6), ("USD", 6)]
+
+
+def test_csv_has_one_line_a_row_and_no_formulas(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = list(csv.DictReader(_report(capsys, state, "--csv").splitlines()))
+
+    assert {line["feature"] for line in lines} == {"search", "chat", "'=cmd|'/c calc'!A1"}
+    assert [line["cost"] for line in lines if line["model"] == "tiny"] == ["0.012", "0.000028"]
+    assert [line["cost"] for line in lines if line["model"] == "nobody-knows"] == ["", ""]
+
+
+def test_the_table_says_what_is_not_in_it(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = _report(capsys, state)
+
+    assert "LLM spend by feature, model" in table
+    assert "2.0000 EUR" in table
+    assert "5 unpriced" in table
+    assert "openai/nobody-knows: unknown model" in table
+    assert "Prices: genai-prices" in table
+
+
+def test_a_period_without_calls_says_so(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "No calls in this period." in _report(
+        capsys, state, "--since", "2024-01-01", "--until", "2024-02-01"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--by", "colour"], "--by takes some of feature, model"),
+        (["--since", "yesterday"], "--since must be an age such as 90m"),
+        (["--since", "2026-02-01", "--until", "2026-01-01"], "--until must be later"),
+    ],
+)
+def test_a_wrong_option_is_answered_with_what_is_right(
+    state: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    assert cli.main(["report", "--state", str(state), *options]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_without_a_store_it_says_where_it_looked_and_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["report", "--state", str(tmp_path / "none")]) == 1
+    said = capsys.readouterr().err
+    assert str(tmp_path / "none") in said
+    assert "pennytrace collect" in said
+    assert not (tmp_path / "none").exists()
+
+
+def test_moments_are_read_in_utc() -> None:
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+    assert read_moment("7d", option="--since", now=now) == now - timedelta(days=7)
+    assert read_moment("90m", option="--since", now=now) == now - timedelta(minutes=90)
+    assert read_moment("2026-11-01", option="--since", now=now) == datetime(2026, 11, 1, tzinfo=UTC)
+    assert read_moment("2026-11-01T02:00+02:00", option="--since", now=now) == datetime(
+        2026, 11, 1, tzinfo=UTC
+    )
+    with pytest.raises(ConfigurationError):
+        read_period("999999w", None, now=now)
