@@ -1,8 +1,9 @@
 """Measures what pennytrace adds to an app: `python tests/benchmarks/app_side.py` prints medians as JSON.
 
-Every figure is CPU time of the whole process, the sender's thread included, and the difference between blocks
-of calls with and without, taken in turns in one run. The provider is a transport inside the process, so that
-no socket blurs the figures; the collector is a sink in another process.
+A figure is CPU time: what the app's thread spends more on a call with pennytrace than without, plus what the
+sender's thread spends to deliver it. The first is the median difference of many short blocks of calls, with and
+without in turns; the second comes from delivering full batches. The provider is a transport inside the process,
+so that no socket blurs the figures; the collector is a sink in another process that does nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import httpx2
 import openai
@@ -25,6 +27,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 import pennytrace
+from pennytrace import _lifecycle, _settings
+from pennytrace._delivery import BATCH
+from pennytrace._otlp import Span, encode_span
 
 CHUNKS = 100
 _SINK = """
@@ -45,10 +50,11 @@ server.serve_forever()
 _START = (
     "import time; t=time.perf_counter(); import pennytrace; pennytrace.init(); print(time.perf_counter()-t)"
 )
-_MESSAGES = [{"role": "user", "content": "What does a penny weigh?"}]
+_MESSAGES: Any = [{"role": "user", "content": "What does a penny weigh?"}]
+_CLIENTS = (openai._base_client.SyncAPIClient, openai._base_client.AsyncAPIClient)
 
 Block = Callable[[int], float]
-"""Makes a number of calls and returns the CPU seconds that they took."""
+"""Makes a number of calls and returns the CPU seconds that this thread spent on them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,21 +64,28 @@ class Figures:
     chat_us: float
     stream_of_100_chunks_us: float
     async_chat_us: float
+    delivery_us: float
+    """The part of the sender's thread in each of those."""
     otel_sdk_span_us: float
-    """For comparison: one span of a dozen attributes, written by hand with OpenTelemetry's own SDK."""
+    """For comparison: one span of a dozen attributes, made and exported with OpenTelemetry's own SDK."""
     import_and_init_ms: float
 
 
 def measure(*, rounds: int, calls: int) -> Figures:
-    """Take all figures."""
+    """Take all figures, from `rounds` blocks of `calls` calls."""
     with sink() as endpoint:
-        return Figures(
-            chat_us=_added(_chats, endpoint, rounds, calls),
-            stream_of_100_chunks_us=_added(_streams, endpoint, rounds, max(1, calls // 10)),
-            async_chat_us=_added(_async_chats, endpoint, rounds, calls),
-            otel_sdk_span_us=_sdk_span(endpoint, rounds, calls),
-            import_and_init_ms=start_ms(rounds=max(3, rounds // 3)),
+        delivery = _delivery(endpoint)
+        pennytrace.init(endpoint=endpoint, service="benchmark")
+        figures = Figures(
+            chat_us=_round(_added(_chats, rounds, calls) + delivery),
+            stream_of_100_chunks_us=_round(_added(_streams, rounds, max(1, calls // 10)) + delivery),
+            async_chat_us=_round(_added(_async_chats, rounds, calls) + delivery),
+            delivery_us=_round(delivery),
+            otel_sdk_span_us=_round(_sdk_span(endpoint, rounds, calls)),
+            import_and_init_ms=start_ms(rounds=5),
         )
+        pennytrace.shutdown()
+        return figures
 
 
 def start_ms(*, rounds: int) -> float:
@@ -90,72 +103,92 @@ def sink() -> Iterator[str]:
         process.terminate()
 
 
-def _added(block: Block, endpoint: str, rounds: int, calls: int) -> float:
-    without, with_us = [], []
-    block(calls)
-    for _ in range(rounds):
-        without.append(block(calls))
-        pennytrace.init(endpoint=endpoint, service="benchmark")
-        block(1)  # the first call starts the sender
-        before = time.process_time()
-        block(calls)
-        pennytrace.flush()
-        with_us.append(time.process_time() - before)
-        pennytrace.shutdown()
-    return _microseconds(statistics.median(with_us) - statistics.median(without), calls)
+def _added(block: Block, rounds: int, calls: int) -> float:
+    """Return the median of what wrapping adds to a call in this thread, in microseconds."""
+    wrapped = [vars(client)["request"] for client in _CLIENTS]
+    added = []
+    for number in range(rounds):
+        with_us_first = number % 2
+        taken = {}
+        for with_us in (with_us_first, 1 - with_us_first):
+            for client, wrapper in zip(_CLIENTS, wrapped, strict=True):
+                client.request = wrapper if with_us else wrapper.__wrapped__
+            taken[with_us] = block(calls)
+        added.append((taken[1] - taken[0]) / calls)
+    return statistics.median(added) * 1e6
 
 
 def _chats(calls: int) -> float:
-    before = time.process_time()
+    before = time.thread_time()
     for _ in range(calls):
-        _client.chat.completions.create(model="gpt-4o-mini", messages=_MESSAGES)  # type: ignore[arg-type]
-    return time.process_time() - before
+        _client.chat.completions.create(model="gpt-4o-mini", messages=_MESSAGES)
+    return time.thread_time() - before
 
 
 def _streams(calls: int) -> float:
-    before = time.process_time()
+    before = time.thread_time()
     for _ in range(calls):
-        stream = _client.chat.completions.create(
-            model="gpt-4o-mini",
-            messages=_MESSAGES,  # type: ignore[arg-type]
-            stream=True,
-        )
+        stream = _client.chat.completions.create(model="gpt-4o-mini", messages=_MESSAGES, stream=True)
         assert sum(1 for _ in stream) == CHUNKS
-    return time.process_time() - before
+    return time.thread_time() - before
 
 
 def _async_chats(calls: int) -> float:
     async def chats() -> float:
-        before = time.process_time()
+        before = time.thread_time()
         for _ in range(calls):
-            await _async_client.chat.completions.create(
-                model="gpt-4o-mini",
-                messages=_MESSAGES,  # type: ignore[arg-type]
-            )
-        return time.process_time() - before
+            await _async_client.chat.completions.create(model="gpt-4o-mini", messages=_MESSAGES)
+        return time.thread_time() - before
 
     return asyncio.run(chats())
 
 
+def _delivery(endpoint: str) -> float:
+    """Return what the sender spends on one call when batches are full, in microseconds."""
+    settings = _settings.resolve({"endpoint": endpoint, "service": "benchmark"})
+    delivery = _lifecycle._recorder(settings).delivery
+    span = _span()
+    taken = []
+    for _ in range(20):
+        before = time.process_time()
+        for _ in range(BATCH):
+            delivery.put(span)
+        delivery.flush(10)
+        taken.append(time.process_time() - before)
+    delivery.close(1)
+    return statistics.median(taken) / BATCH * 1e6
+
+
+def _span() -> bytes:
+    numbers = {f"gen_ai.usage.{number}": number for number in range(6)}
+    texts = {f"gen_ai.attribute.{number}": "gpt-4o-mini-2024" for number in range(10)}
+    span = Span(b"t" * 16, b"s" * 8, None, "chat gpt-4o-mini", 1, 2, {**numbers, **texts}, False)
+    return encode_span(span)
+
+
 def _sdk_span(endpoint: str, rounds: int, calls: int) -> float:
     provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces")))
+    provider.add_span_processor(
+        BatchSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces"), max_queue_size=100_000)
+    )
     tracer = provider.get_tracer("benchmark")
-    taken = []
+    made = []
+    before_all = time.process_time()
     for _ in range(rounds):
-        before = time.process_time()
+        before = time.thread_time()
         for number in range(calls):
             with tracer.start_as_current_span("chat gpt-4o-mini") as span:
                 for key in range(12):
                     span.set_attribute(f"gen_ai.attribute.{key}", number if key % 2 else "gpt-4o-mini")
-        provider.force_flush()
-        taken.append(time.process_time() - before)
+        made.append(time.thread_time() - before)
+    provider.force_flush()
+    exported = time.process_time() - before_all - sum(made)
     provider.shutdown()
-    return _microseconds(statistics.median(taken), calls)
+    return (statistics.median(made) / calls + exported / (rounds * calls)) * 1e6
 
 
-def _microseconds(seconds: float, calls: int) -> float:
-    return round(seconds / calls * 1_000_000, 1)
+def _round(microseconds: float) -> float:
+    return round(microseconds, 1)
 
 
 def _answer(request: httpx2.Request) -> httpx2.Response:
@@ -194,8 +227,8 @@ _async_client = openai.AsyncOpenAI(api_key="none", http_client=httpx2.AsyncClien
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--calls", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=150, help="blocks, with and without")
+    parser.add_argument("--calls", type=int, default=20, help="calls in a block")
     options = parser.parse_args()
     print(json.dumps(asdict(measure(rounds=options.rounds, calls=options.calls)), indent=2))  # noqa: T201
 

@@ -168,14 +168,16 @@ class TestErrors:
         provider.answer = Answer(pause_after=1)
 
         async def ask(client: openai.AsyncOpenAI) -> None:
+            reading = asyncio.Event()
+
             async def read() -> None:
                 async for _ in await client.chat.completions.create(
                     model=MODEL, messages=MESSAGES, stream=True
                 ):
-                    pass
+                    reading.set()
 
             task = asyncio.create_task(read())
-            await asyncio.to_thread(provider.paused.wait, 10)
+            await asyncio.wait_for(reading.wait(), 10)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

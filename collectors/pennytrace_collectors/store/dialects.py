@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from typing import Final
 
-from pennytrace_collectors.catalog.meters import METERS, TOKEN_METERS
+from pennytrace_collectors.catalog.meters import METERS, TOKEN_METERS, Meter
 
 _KINDS: Final = {"string": "strings", "int": "ints", "double": "doubles", "bool": "bools"}
 # What must not stand in a panel's SQL, a file's name or a terminal, control characters and backslashes, becomes '_'.
@@ -27,7 +27,10 @@ def parameters() -> dict[str, str]:
         + _strings(row["operation"] for row in _rows("operations.csv"))[1:-1]
         + ")",
         "meter_enum": meter_enum(),
-        "meter_list": f"CAST({_strings(meter.name for meter in TOKEN_METERS)} AS Array({meter_enum()}))",
+        "meter_count": str(len(METERS)),
+        "meter_names": _strings(meter.name for meter in METERS),
+        "meters": _meters(METERS),
+        "token_meters": _meters(TOKEN_METERS),
     }
     for field, names in aliases.items():
         found |= _field(field, [codes[name] for name in names])
@@ -37,6 +40,10 @@ def parameters() -> dict[str, str]:
 def meter_enum() -> str:
     """The store's enumeration of the meters."""
     return "Enum8(" + ", ".join(f"'{meter.name}' = {meter.number}" for meter in METERS) + ")"
+
+
+def _meters(meters: Sequence[Meter]) -> str:
+    return f"CAST({_strings(meter.name for meter in meters)} AS Array({meter_enum()}))"
 
 
 def _field(field: str, codes: Sequence[int]) -> dict[str, str]:

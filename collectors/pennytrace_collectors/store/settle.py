@@ -12,6 +12,7 @@ from clickhouse_connect.driver.client import Client
 
 from pennytrace_collectors.catalog import Catalog, SeenModel, resolve
 from pennytrace_collectors.store.client import Address
+from pennytrace_collectors.store.dialects import parameters
 
 _COLUMNS: Final = (
     "provider",
@@ -73,4 +74,4 @@ def _price_again(client: Client, address: Address, which: str) -> None:
 
 def _sql(name: str, address: Address, **values: str) -> str:
     text = files("pennytrace_collectors.store").joinpath("sql", "settle", name).read_text("utf-8")
-    return Template(text).substitute(database=address.database, **values)
+    return Template(text).substitute(parameters(), database=address.database, **values)

@@ -76,5 +76,10 @@ class Store:
             "format_schema": schema,
             "format_schema_message_name": _MESSAGE,
             "input_format_parallel_parsing": 0,
+            # Threads of their own cost more than they bring to a load that runs beside the receivers.
+            "max_threads": 1,
+            "max_insert_threads": 1,
+            # Equal spans in one load are rare; readers and merges keep the newest of them anyway.
+            "optimize_on_insert": 0,
             **ANY_MONTHS,
         }

@@ -3,7 +3,7 @@ INSERT INTO $database.usage
 SELECT
     started_at, trace_id, span_id, parent_span_id, response_key, duration_us, first_chunk_us, scope, operation, provider,
     host, request_model, response_model, requested_tier, served_tier, streamed, error_type, service, environment, feature,
-    feature_source, team, customer, user, session, tags, usage_source, usage_fault, input_tokens, output_tokens, meters,
-    quantities, version + 1
+    feature_source, team, customer, user, session, tags, usage_source, usage_fault, input_tokens, output_tokens,
+    arrayMap(meter -> quantities[indexOf(meters, meter)], $token_meters), version + 1
 FROM $database.calls FINAL
 WHERE $which

@@ -1,12 +1,6 @@
--- The prices in force, folded so that one lookup by (rate card, variant, time) brings all that pricing a call needs.
--- A cell is (window * number of thresholds + threshold) * 256 + meter, with window and threshold counted from 1.
+-- The prices in force, folded so that one lookup by (rate card, variant, time) brings all that pricing a call needs:
+-- for each window of the day and each band of input size in turn, the unit price of every meter, -1 where there is none.
 CREATE OR REPLACE VIEW $database.rate_cards AS
-WITH
-    current AS
-    (
-        SELECT * FROM $database.prices FINAL
-        WHERE catalog = (SELECT argMax(catalog, activated_at) FROM $database.catalogs)
-    )
 SELECT
     rate_card,
     variant,
@@ -14,16 +8,22 @@ SELECT
     valid_to,
     arraySort(groupUniqArray(window_from)) AS windows,
     arraySort(groupUniqArray(above)) AS thresholds,
-    groupArray(tuple(window_from, above, meter, unit_price)) AS lines,
-    arrayMap(
-        line -> toUInt32((indexOf(windows, line.1) * length(thresholds) + indexOf(thresholds, line.2)) * 256 + toUInt8(CAST(line.3 AS $meter_enum))),
-        lines
-    ) AS cells,
-    arrayMap(line -> line.4, lines) AS unit_prices,
-    any(currency) AS currency,
-    any(valid_from) AS price_valid_from,
-    any(catalog) AS catalog
-FROM current
+    groupArray((window_from, above, meter)) AS cells,
+    groupArray(unit_price) AS prices,
+    arrayFlatten(arrayMap(
+        start -> arrayMap(
+            band -> arrayMap(
+                name -> if(has(cells, (start, band, name)), prices[indexOf(cells, (start, band, name))], toDecimal128(-1, 18)),
+                $meter_names),
+            thresholds),
+        windows)) AS unit_prices,
+    any(listed.currency) AS currency,
+    any(listed.valid_from) AS price_valid_from,
+    any(listed.catalog) AS catalog
+FROM (
+    SELECT * FROM $database.prices FINAL
+    WHERE catalog = (SELECT argMax(catalog, activated_at) FROM $database.catalogs)
+) AS listed
 GROUP BY rate_card, variant, valid_from, valid_to;
 
 CREATE OR REPLACE DICTIONARY $database.rate_card_prices
@@ -34,7 +34,6 @@ CREATE OR REPLACE DICTIONARY $database.rate_card_prices
     valid_to          DateTime('UTC'),
     windows           Array(UInt32),
     thresholds        Array(Int64),
-    cells             Array(UInt32),
     unit_prices       Array(Decimal(38, 18)),
     currency          String,
     price_valid_from  DateTime('UTC'),

@@ -10,7 +10,9 @@ CREATE TABLE IF NOT EXISTS $database.usage
     feature LowCardinality(String), feature_source LowCardinality(String), team LowCardinality(String),
     customer LowCardinality(String), user String, session String, tags Map(LowCardinality(String), String),
     usage_source Enum8('missing' = 0, 'measured' = 1, 'estimated' = 2), usage_fault LowCardinality(String),
-    input_tokens UInt64, output_tokens UInt64, meters Array($meter_enum), quantities Array(UInt64), version UInt32
+    input_tokens UInt64, output_tokens UInt64,
+    quantities Array(UInt64),  -- one for each token meter, in the order of their numbers
+    version UInt32
 )
 ENGINE = Null;
 
@@ -22,10 +24,9 @@ CREATE TABLE IF NOT EXISTS $database.otel_traces
         scope_spans Array(Tuple(
             scope Tuple(name String, version String),
             spans Array(Tuple(
-                trace_id String, span_id String, parent_span_id String, name String, kind Int32,
+                trace_id String, span_id String, parent_span_id String, kind Int32,
                 start_time_unix_nano UInt64, end_time_unix_nano UInt64,
-                attributes $key_values,
-                status Tuple(code Int32)
+                attributes $key_values
             ))
         ))
     ))

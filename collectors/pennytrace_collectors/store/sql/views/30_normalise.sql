@@ -26,8 +26,7 @@ SELECT
     ) AS usage_fault,
     if(usage_fault = '', toUInt64(total_input), 0) AS input_tokens,
     if(usage_fault = '', toUInt64(raw_output), 0) AS output_tokens,
-    if(usage_fault = '', arrayFilter((meter, quantity) -> quantity > 0, $meter_list, meter_quantities), []) AS meters,
-    if(usage_fault = '', arrayMap(quantity -> toUInt64(quantity), arrayFilter(quantity -> quantity > 0, meter_quantities)), []) AS quantities,
+    arrayMap(quantity -> if(usage_fault = '', toUInt64(quantity), 0), meter_quantities) AS quantities,
     toUInt32(1) AS version
 FROM
 (

@@ -1,17 +1,19 @@
 -- The one implementation of a price: quantity by meter, times the unit price that was in force at the call's own time.
 -- A meter without a price makes a call partly priced; a call without a rate card is unpriced, with the reason.
+-- All arrays here have one element a meter, so that no lambda carries an array along, which would copy it for each.
 CREATE MATERIALIZED VIEW $database.price TO $database.calls AS
 SELECT
     started_at, trace_id, span_id, parent_span_id, response_key, duration_us, first_chunk_us, scope, operation, provider,
     host, request_model, response_model, requested_tier, served_tier, streamed, error_type, service, environment, feature,
     feature_source, team, customer, user, session, tags, usage_source, usage_fault, input_tokens, output_tokens,
-    billed_meters AS meters,
-    billed_quantities AS quantities,
-    arrayMap((quantity, position) -> toDecimal128(quantity, 0) * rates.4[position], billed_quantities, positions) AS costs,
-    rates.5 AS currency,
+    arrayFilter((meter, quantity) -> quantity > 0, $meters, billed) AS meters,
+    arrayFilter(quantity -> quantity > 0, billed) AS quantities,
+    arrayMap((quantity, price) -> toDecimal128(quantity, 0) * if(price < 0, toDecimal128(0, 18), price),
+        arrayFilter(quantity -> quantity > 0, billed), arrayFilter((price, quantity) -> quantity > 0, unit_prices, billed)) AS costs,
+    rates.4 AS currency,
     CAST(multiIf(
         reason IN ('', 'failed before it was billed'), 'priced',
-        reason = 'a meter has no price' AND arrayExists(position -> position > 0, positions), 'partly_priced',
+        reason = 'a meter has no price' AND arrayExists((price, quantity) -> price >= 0 AND quantity > 0, unit_prices, billed), 'partly_priced',
         'unpriced'
     ) AS Enum8('unpriced' = 0, 'priced' = 1, 'partly_priced' = 2)) AS status,
     multiIf(
@@ -19,39 +21,35 @@ SELECT
         failed, 'failed before it was billed',
         usage_source = 'missing', 'usage missing',
         model.1 = '', model.3,
-        variant != '' AND (model.2 = 0 OR empty(rates.3)), 'no price for service tier',
-        empty(rates.3), 'no price for its meters at that date',
-        has(positions, 0), 'a meter has no price',
+        variant != '' AND (model.2 = 0 OR empty(rates.1)), 'no price for service tier',
+        empty(rates.1), 'no price for its meters at that date',
+        arrayExists((price, quantity) -> price < 0 AND quantity > 0, unit_prices, billed), 'a meter has no price',
         ''
     ) AS reason,
     model.1 AS rate_card,
     variant,
-    rates.6 AS price_valid_from,
-    rates.7 AS catalog,
+    rates.5 AS price_valid_from,
+    rates.6 AS catalog,
     version
 FROM
 (
     WITH
-        -- Which window of the day and which band of input size the call falls into, as the first part of a cell.
-        toUInt32((arrayCount(start -> start <= second_of_day, rates.1) * length(rates.2)
-            + arrayCount(above -> above < toInt64(input_tokens), rates.2)) * 256) AS base,
-        NOT failed AND has(rates.3, base + toUInt8(CAST('requests' AS $meter_enum))) AS per_request
+        -- Which window of the day and which band of input size the call falls into, counted from 0.
+        greatest(arrayCount(start -> start <= second_of_day, rates.1), 1) - 1 AS window,
+        greatest(arrayCount(above -> above < toInt64(input_tokens), rates.2), 1) - 1 AS band
     SELECT
         *,
-        arrayConcat(arrayFilter(meter -> meter != 'requests', meters),
-            if(per_request, [CAST('requests' AS $meter_enum)], [])) AS billed_meters,
-        arrayConcat(arrayFilter((quantity, meter) -> meter != 'requests', quantities, meters),
-            if(per_request, [toUInt64(1)], [])) AS billed_quantities,
-        arrayMap(meter -> indexOf(rates.3, base + toUInt8(meter)), billed_meters) AS positions
+        arraySlice(rates.3, (window * length(rates.2) + band) * $meter_count + 1, $meter_count) AS unit_prices,
+        arrayPushBack(quantities, toUInt64(unit_prices[$meter_count] >= 0 AND NOT failed)) AS billed
     FROM
     (
         SELECT
             *,
             dictGetOrDefault('$database.rate_card_prices',
-                ('windows', 'thresholds', 'cells', 'unit_prices', 'currency', 'price_valid_from', 'catalog'),
+                ('windows', 'thresholds', 'unit_prices', 'currency', 'price_valid_from', 'catalog'),
                 (model.1, variant), toDateTime(started_at, 'UTC'),
-                (CAST([] AS Array(UInt32)), CAST([] AS Array(Int64)), CAST([] AS Array(UInt32)),
-                 CAST([] AS Array(Decimal(38, 18))), '', toDateTime(0, 'UTC'), '')) AS rates
+                (CAST([] AS Array(UInt32)), CAST([] AS Array(Int64)), arrayWithConstant($meter_count, toDecimal128(-1, 18)),
+                 '', toDateTime(0, 'UTC'), '')) AS rates
         FROM
         (
             SELECT

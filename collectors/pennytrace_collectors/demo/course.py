@@ -1,0 +1,193 @@
+"""The course of the demo: start everything, let the shop work, report, compare, write the boards, stop everything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from types import FrameType
+from typing import Final
+from urllib.parse import urlsplit
+
+from pennytrace_collectors.demo import children, endpoint
+from pennytrace_collectors.demo.books import Sums, differences, reported, total
+from pennytrace_collectors.demo.endpoint import Endpoint
+from pennytrace_collectors.demo.errors import BooksDiffer, DemoError
+from pennytrace_collectors.demo.folder import Folder, taken
+from pennytrace_collectors.demo.provider import Books
+from pennytrace_collectors.demo.screen import Screen
+from pennytrace_collectors.reports import Period, Reader, Spend, open_reader, read_spend
+from pennytrace_collectors.running import RunningCollector
+
+SIMULATED_CALLS: Final = 300
+REAL_CALLS: Final = 7
+_LOADED_WITHIN_S: Final = 30.0
+_USUAL_SQL_PORT: Final = 8123
+_PAUSE_S: Final = 2.0
+_DIMENSIONS: Final = ("feature", "model")
+_NOT_PRICED_YET: Final = "unresolved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the demo was asked for."""
+
+    out: Path
+    keep: bool = False
+    real: bool = False
+    model: str = "gpt-4o-mini"
+    calls: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """What is there while the demo runs."""
+
+    folder: Folder
+    endpoint: Endpoint
+    collector: RunningCollector
+    script: Path
+    screen: Screen
+
+    @contextlib.contextmanager
+    def shop(self, *options: str) -> Iterator[Iterator[int]]:
+        """Run the shop until the block is left; gives the number of answered calls, as it grows."""
+        model = ("--model", self.endpoint.model) if self.endpoint.model else ()
+        environment = {**self.endpoint.environment, "PENNYTRACE_ENDPOINT": self.collector.http or ""}
+        with children.shop(self.script, (*options, *model), environment) as process:
+            yield children.answered(process)
+
+
+def play(wish: Wish, screen: Screen) -> None:
+    """Run the demo; nothing that it has started is left when this returns or raises.
+
+    Raises:
+        ConfigurationError: `--real` lacks an endpoint.
+        DemoError: It cannot go on.
+    """
+    calls = wish.calls or (REAL_CALLS if wish.real else SIMULATED_CALLS)
+    with _ended_by_signals(), ExitStack() as stack:
+        stage = _set_up(wish, calls, screen, stack)
+        since = datetime.now(UTC) - timedelta(seconds=60)
+        answered = _let_the_shop_work(stage, calls)
+        spend = _loaded(stage.folder, since, answered)
+        screen.report(spend, simulated=not wish.real)
+        if stage.endpoint.books is not None:
+            screen.agreed(_compared(stage.endpoint.books, spend))
+        _write_boards(stage, keep=wish.keep)
+        sql = stage.collector.sql if wish.keep else None
+        screen.where(stage.folder, stage.script, prices=stage.endpoint.prices, sql=sql)
+        if wish.keep:
+            screen.running(stage.collector, stage.endpoint)
+            _keep_open(stage)
+
+
+def _set_up(wish: Wish, calls: int, screen: Screen, stack: ExitStack) -> _Stage:
+    own = endpoint.real(wish.model, os.environ) if wish.real else None
+    folder = stack.enter_context(taken(wish.out))
+    folder.clear_state()
+    script = _place("shop.py", folder, screen)
+    chosen = own or stack.enter_context(endpoint.simulated(_place("prices.toml", folder, screen)))
+    screen.opening(chosen, calls=calls)
+    with screen.waiting("starting the collector"):
+        collector = stack.enter_context(children.collector(folder, prices=chosen.prices))
+    return _Stage(folder, chosen, collector, script, screen)
+
+
+def _place(name: str, folder: Folder, screen: Screen) -> Path:
+    text = files("pennytrace_collectors.demo").joinpath(name).read_text("utf-8")
+    path, aside = folder.place(name, text)
+    if aside is not None:
+        screen.set_aside(path, aside)
+    return path
+
+
+def _let_the_shop_work(stage: _Stage, calls: int) -> int:
+    answered = 0
+    with stage.shop("--calls", str(calls)) as counts, stage.screen.progress(calls) as show:
+        for answered in counts:
+            show(answered)
+    return answered
+
+
+def _loaded(folder: Folder, since: datetime, calls: int) -> Spend:
+    """Return the report once all calls are in the store, with their prices."""
+    deadline = time.monotonic() + _LOADED_WITHIN_S
+    reader = open_reader(None, state=folder.state)
+    try:
+        while time.monotonic() < deadline:
+            spend = _spend(reader, since)
+            seen = sum(row.coverage.calls for row in spend.rows)
+            if seen >= calls and all(unpriced.reason != _NOT_PRICED_YET for unpriced in spend.unpriced):
+                return spend
+            time.sleep(0.2)
+    finally:
+        reader.close()
+    raise DemoError(
+        f"{seen} of {calls} calls were in the store after {_LOADED_WITHIN_S:.0f} s, not all of them with their "
+        f"price; the collector's log is {str(folder.log)!r}"
+    )
+
+
+def _spend(reader: Reader, since: datetime) -> Spend:
+    return read_spend(reader, _DIMENSIONS, Period(since, datetime.now(UTC) + timedelta(seconds=60)))
+
+
+def _compared(books: Books, spend: Spend) -> Sums:
+    """Return what the provider has billed in all, if the report says the same of every model."""
+    billed = {
+        model: Sums(
+            calls=line.calls, input_tokens=line.input_tokens, output_tokens=line.output_tokens, cost=line.cost
+        )
+        for model, line in books.lines().items()
+    }
+    found = list(differences(billed, reported(spend)))
+    if found:
+        raise BooksDiffer("the report does not say what the provider billed:\n  " + "\n  ".join(found))
+    return total(billed.values())
+
+
+def _write_boards(stage: _Stage, *, keep: bool) -> None:
+    # Without --keep the free port is gone when the demo ends: the boards then look where `collect` listens.
+    port = urlsplit(stage.collector.sql or "").port if keep else None
+    arguments: Sequence[str] = (
+        "grafana",
+        "build",
+        str(stage.folder.grafana),
+        "--clickhouse-port",
+        str(port or _USUAL_SQL_PORT),
+    )
+    with stage.screen.waiting("writing the Grafana files"):
+        children.pennytrace(*arguments)
+
+
+def _keep_open(stage: _Stage) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        if stage.endpoint.books is None:
+            signal.pause()  # calls to a real endpoint cost money: none are made just to have something to see
+        with stage.shop("--pause", str(_PAUSE_S)) as counts:
+            for _ in counts:
+                pass
+    stage.screen.stopping()
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does, with everything stopped."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
