@@ -51,7 +51,7 @@ _START = (
     "import time; t=time.perf_counter(); import pennytrace; pennytrace.init(); print(time.perf_counter()-t)"
 )
 _MESSAGES: Any = [{"role": "user", "content": "What does a penny weigh?"}]
-_CLIENTS = (openai._base_client.SyncAPIClient, openai._base_client.AsyncAPIClient)
+_CLIENTS: tuple[Any, ...] = (openai._base_client.SyncAPIClient, openai._base_client.AsyncAPIClient)
 
 Block = Callable[[int], float]
 """Makes a number of calls and returns the CPU seconds that this thread spent on them."""
@@ -99,22 +99,24 @@ def sink() -> Iterator[str]:
     """Start a collector that takes everything and does nothing, in its own process."""
     with subprocess.Popen([sys.executable, "-c", _SINK], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        process.terminate()
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.terminate()
 
 
 def _added(block: Block, rounds: int, calls: int) -> float:
     """Return the median of what wrapping adds to a call in this thread, in microseconds."""
     wrapped = [vars(client)["request"] for client in _CLIENTS]
+    plain = [wrapper.__wrapped__ for wrapper in wrapped]
     added = []
-    for number in range(rounds):
-        with_us_first = number % 2
+    for _ in range(rounds):
         taken = {}
-        for with_us in (with_us_first, 1 - with_us_first):
-            for client, wrapper in zip(_CLIENTS, wrapped, strict=True):
-                client.request = wrapper if with_us else wrapper.__wrapped__
-            taken[with_us] = block(calls)
-        added.append((taken[1] - taken[0]) / calls)
+        for name, methods in (("plain", plain), ("wrapped", wrapped)):
+            for client, method in zip(_CLIENTS, methods, strict=True):
+                client.request = method
+            taken[name] = block(calls)
+        added.append((taken["wrapped"] - taken["plain"]) / calls)
     return statistics.median(added) * 1e6
 
 

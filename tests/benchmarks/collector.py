@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--small", type=int, default=100_000, help="calls in bodies of 10")
     options = parser.parse_args(arguments)
     for load in (Load(options.calls // 1000, 1000, 4), Load(options.small // 10, 10, 16)):
-        print(json.dumps(measure(load)), flush=True)
+        sys.stdout.write(json.dumps(measure(load)) + "\n")
+        sys.stdout.flush()
     return 0
 
 
@@ -72,7 +73,9 @@ def measure(load: Load) -> dict[str, Any]:
         process = psutil.Process(collector.pid)
         _send(collector.http, Load(1, 1000, 1), seed=0)
         _wait_for(collector, 1000)
-        time.sleep(SETTLE_S)  # so that the models of the load are known when it comes, as they are after a day
+        time.sleep(
+            SETTLE_S
+        )  # so that the models of the load are known when it comes, as they are after a day
         shares = [_bodies(load, part) for part in range(load.connections)]
         cpu, started = _cpu_s(process), time.perf_counter()
         senders = [multiprocessing.Process(target=_post, args=(collector.http, share)) for share in shares]
@@ -200,7 +203,9 @@ def _loaded(url: str) -> int:
 def _stored(sql: str) -> dict[str, Any]:
     """How many calls have a price, and the bytes that a call takes on disk, ids included."""
     client = _client(sql)
-    priced, calls = client.query("SELECT countIf(status = 'priced'), count() FROM pennytrace.spend").result_rows[0]
+    priced, calls = client.query(
+        "SELECT countIf(status = 'priced'), count() FROM pennytrace.spend"
+    ).result_rows[0]
     assert priced == calls, f"{calls - priced} of {calls} calls were not priced"
     size, rows = client.query(
         "SELECT total_bytes, total_rows FROM system.tables WHERE database = 'pennytrace' AND name = 'calls'"
@@ -222,7 +227,8 @@ def _cpu_s(process: psutil.Process) -> float:
 def _collector(folder: Path) -> Iterator[running.RunningCollector]:
     command = [str(Path(sys.executable).with_name("pennytrace")), "collect", "--state", str(folder)]
     process = subprocess.Popen(
-        [*command, "--http", "127.0.0.1:0", "--sql", "127.0.0.1:0", "--grpc", "off"], stderr=subprocess.DEVNULL
+        [*command, "--http", "127.0.0.1:0", "--sql", "127.0.0.1:0", "--grpc", "off"],
+        stderr=subprocess.DEVNULL,
     )
     try:
         deadline = time.monotonic() + 60

@@ -12,13 +12,25 @@ from pennytrace_collectors.catalog import genai
 from pennytrace_collectors.catalog.compiled import Catalog
 from pennytrace_collectors.catalog.pricefile import ANY_PROVIDER, card_name
 
-# gen_ai.provider.name values whose genai-prices provider that package itself would not find, or would get wrong.
+# The price list's provider for names that instrumentations use, where the two differ. Only these, and the list's own ids:
+# genai-prices would also take whatever contains "openai" for OpenAI, and so a self-hosted compatible server as well.
 _PROVIDER_IDS: Final = {
+    "aws.bedrock": "aws",
+    "az.ai.inference": "azure",
+    "az.ai.openai": "azure",
     "azure.ai.inference": "azure",
     "azure.ai.openai": "azure",
+    "bedrock": "aws",
+    "gcp.gemini": "google",
     "gcp.gen_ai": "google",
+    "gcp.vertex_ai": "google",
+    "gemini": "google",
     "microsoft.foundry": "azure",
+    "mistral_ai": "mistral",
+    "moonshot_ai": "moonshotai",
+    "vertex_ai": "google",
     "x_ai": "x-ai",
+    "xai": "x-ai",
 }
 
 
@@ -70,15 +82,16 @@ def _own_card(provider: str, model: str, catalog: Catalog) -> str:
 
 
 def _provider(seen: SeenModel, snapshot: DataSnapshot) -> Provider | None:
-    by_host = _find(snapshot, None, f"https://{seen.host}") if seen.host else None
+    by_host = _at_host(seen.host, snapshot) if seen.host else None
     if by_host is not None:
         return by_host
-    return _find(snapshot, _PROVIDER_IDS.get(seen.provider, seen.provider), None) if seen.provider else None
+    wanted = _PROVIDER_IDS.get(seen.provider, seen.provider)
+    return next((provider for provider in snapshot.providers if provider.id == wanted), None)
 
 
-def _find(snapshot: DataSnapshot, provider_id: str | None, url: str | None) -> Provider | None:
+def _at_host(host: str, snapshot: DataSnapshot) -> Provider | None:
     try:
-        return snapshot.find_provider(None, provider_id, url)
+        return snapshot.find_provider(None, None, f"https://{host}")
     except LookupError:
         return None
 

@@ -124,7 +124,7 @@ async def recommend(shopper: Shopper) -> None:
 # --- one that nobody has tagged: its own name becomes the feature ------------------------------------------
 
 
-def write_newsletter(shopper: Shopper) -> None:
+def newsletter(shopper: Shopper) -> None:
     """Write to everybody about one product."""
     stream = client.chat.completions.create(
         model=model("gpt-4.1-mini"),
@@ -157,7 +157,7 @@ USES = (
     Use(answer_in_chat, calls=2, weight=5),
     Use(summarise_reviews, calls=1, weight=4),
     Use(recommend, calls=2, weight=3),
-    Use(write_newsletter, calls=1, weight=1),
+    Use(newsletter, calls=1, weight=1),
 )
 SEARCH = Use(search, calls=1, weight=7)  # left out with --model: the endpoint may have no embeddings
 

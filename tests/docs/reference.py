@@ -1,0 +1,148 @@
+"""Writes the reference pages from the code, so that they cannot say something else than it does."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from pennytrace import _settings
+from pennytrace.command import Command
+from pennytrace_collectors.catalog import METERS
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+_MADE: Final = "<!-- Made from the code by `make golden`; edit the code instead. -->\n"
+
+
+def pages() -> dict[Path, str]:
+    """The text of every generated page by its path."""
+    folder = DOCS / "reference"
+    return {
+        folder / "cli.md": _MADE + cli(),
+        folder / "settings.md": _MADE + settings(),
+        folder / "attributes.md": _MADE + attributes(),
+        folder / "schema.md": _MADE + schema(),
+    }
+
+
+def commands() -> list[Command]:
+    """Every sub-command that this project has, by name."""
+    found = entry_points(group="pennytrace.commands")
+    return [point.load() for point in sorted(found, key=lambda point: point.name)]
+
+
+def parser_of(command: Command) -> argparse.ArgumentParser:
+    """The parser of a command, with its arguments."""
+    parser = argparse.ArgumentParser(prog=f"pennytrace {command.name}", description=command.help)
+    command.add_arguments(parser)
+    return parser
+
+
+def cli() -> str:
+    """The command line."""
+    parts = ["\n# The command line\n"]
+    for command in commands():
+        for parser in _with_actions(parser_of(command)):
+            parts.append(
+                f"\n## {parser.prog}\n\n{_sentence(parser.description)}\n\n| argument | what |\n|---|---|\n"
+            )
+            parts += [f"| {_names(action)} | {_cell(action.help)} |\n" for action in _arguments(parser)]
+    return "".join(parts)
+
+
+def _with_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not nested:
+        yield parser
+    for action in nested:
+        yield from action.choices.values()
+
+
+def _arguments(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    return [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+
+
+def _names(action: argparse.Action) -> str:
+    value = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    if not action.option_strings:
+        return f"`{value}`"
+    return ", ".join(
+        f"`{name}`" if action.nargs == 0 else f"`{name} {value}`" for name in action.option_strings
+    )
+
+
+def settings() -> str:
+    """The settings of `pennytrace.init` and where each is looked for."""
+    lines = [
+        "\n# Settings of the app side\n\n",
+        "Each is an argument of `pennytrace.init`; without it, the first variable ",
+        "that is set counts.\n\n| argument | variables |\n|---|---|\n",
+    ]
+    for setting, variables in _settings.VARIABLES.items():
+        argument = f"`{setting}`" if setting in _settings.ARGUMENTS else "(more resource attributes)"
+        lines.append(f"| {argument} | {', '.join(f'`{name}`' for name in variables)} |\n")
+    lines.append(
+        f"\nSwitches that turn everything off when `true`: {', '.join(f'`{s}`' for s in _settings.SWITCHES)}.\n"
+    )
+    return "".join(lines)
+
+
+def attributes() -> str:
+    """The span attributes that the collector reads, by field."""
+    text = (
+        files("pennytrace_collectors.store").joinpath("sql", "dialects", "attributes.csv").read_text("utf-8")
+    )
+    lines = [
+        "\n# Span attributes\n\nWhat the collector reads of a span, whoever made it. Where a field has several names, ",
+        "the first one on the span counts.\n\n| field | attribute | dialect |\n|---|---|---|\n",
+    ]
+    lines += [
+        f"| {row['field']} | `{row['attribute']}` | {row['dialect']} |\n"
+        for row in csv.DictReader(text.splitlines())
+    ]
+    lines.append("\nAttributes that start with `pennytrace.tag.` become entries of the column `tags`.\n")
+    return "".join(lines)
+
+
+def schema() -> str:
+    """The columns of the view that everyone reads, and the meters."""
+    folder = files("pennytrace_collectors.store").joinpath("sql")
+    view = folder.joinpath("views", "50_spend.sql").read_text("utf-8")
+    tables = folder.joinpath("migrations", "0002_calls.sql").read_text("utf-8")
+    types = {}
+    for line in tables.split("ENGINE")[0].splitlines():
+        if found := re.match(r"    (\w+) +(.+)", line):
+            types[found[1]] = (
+                re.split(r" +CODEC| +ALIAS| +--", found[2])[0].rstrip(", ").replace("$meter_enum", "Enum8")
+            )
+    body = view[view.index("SELECT") + 6 : view.rindex("FROM")]
+    columns = [re.split(r" AS ", part.strip())[-1] for part in re.split(r",\n", body)]
+    special = {
+        "trace_id": "String, hexadecimal",
+        "span_id": "String, hexadecimal",
+        "model": "LowCardinality(String)",
+        "cost": "Nullable(Decimal(38, 18))",
+        "meters": "Array(Enum8), see below",
+    }
+    lines = ["\n# The view `spend`\n\nOne row a call.\n\n| column | type |\n|---|---|\n"]
+    lines += [f"| `{name}` | {special.get(name) or types[name]} |\n" for name in columns]
+    lines.append(
+        "\n## Meters\n\nDisjoint kinds of quantity; `meters`, `quantities` and `costs` of a row belong together.\n\n"
+    )
+    lines.append("| meter | priced as (genai-prices unit) |\n|---|---|\n")
+    lines += [f"| `{meter.name}` | `{meter.unit}` |\n" for meter in METERS]
+    return "".join(lines)
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("|", "\\|")
+
+
+def _sentence(text: str | None) -> str:
+    made = (text or "").strip().rstrip(".")
+    return f"{made[:1].upper()}{made[1:]}."
