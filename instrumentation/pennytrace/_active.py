@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from ._call import Recorder
 
-_recorder: Recorder | None = None
-
-
-def recorder() -> Recorder | None:
-    """Return the recorder in use, or None while nothing is recorded."""
-    return _recorder
+recorder: Recorder | None = None
+"""The recorder in use, or None while nothing is recorded."""
 
 
 def use(new: Recorder | None) -> None:
     """Record calls that begin from now on with `new`; None records nothing. Open calls keep theirs."""
-    global _recorder
-    _recorder = new
+    global recorder
+    recorder = new

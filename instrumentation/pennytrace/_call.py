@@ -11,13 +11,12 @@ from . import semconv
 from ._context import Surroundings, surroundings
 from ._delivery import Delivery
 from ._feature import who_spends
-from ._guard import never_break_the_host
 from ._otlp import Span, Value, encode_span
-from ._provider import Usage
+from ._provider import Fields, Usage
 from ._tags import Tags, current_tags
+from ._usage import text
 
 _SECOND: Final = 1_000_000_000  # in nanoseconds
-_NO_USAGE: Final[Usage] = {}
 
 
 class Request(NamedTuple):
@@ -35,13 +34,25 @@ class Request(NamedTuple):
 class Outcome(NamedTuple):
     """What is known of a call when it is over."""
 
-    usage: Usage = _NO_USAGE
-    source: str = semconv.MISSING
+    usage: Usage
+    source: str
     """`measured`, `estimated` or `missing`."""
-    model: str | None = None
-    id: str | None = None
-    service_tier: str | None = None
-    error: BaseException | None = None
+    model: str | None
+    id: str | None
+    service_tier: str | None
+    error: BaseException | None
+
+
+def outcome(response: Fields, *, usage: Usage, source: str, error: BaseException | None) -> Outcome:
+    """Return the outcome of a call whose response, or last chunk, has these fields."""
+    return Outcome(
+        usage,
+        source,
+        text(response.get("model")),
+        text(response.get("id")),
+        text(response.get("service_tier")),
+        error,
+    )
 
 
 class Recorder(NamedTuple):
@@ -75,7 +86,6 @@ class Call:
         """Note that the first chunk of a stream is here."""
         self._first_chunk = time.perf_counter_ns() - self._ticks
 
-    @never_break_the_host("finishing a call")
     def finish(self, outcome: Outcome) -> None:
         """Send the call off as a span; every time but the first does nothing."""
         if self._open.acquire(blocking=False):
@@ -97,33 +107,25 @@ class Call:
             failed=outcome.error is not None,
         )
 
-    def _attributes(self, outcome: Outcome) -> dict[str, Value]:
-        request = self.request
-        attributes: dict[str, Value] = {
+    def _attributes(self, outcome: Outcome) -> dict[str, Value | None]:
+        request, first, error = self.request, self._first_chunk, outcome.error
+        return {
             semconv.OPERATION_NAME: request.operation,
             semconv.PROVIDER_NAME: request.provider,
+            semconv.REQUEST_MODEL: request.model,
             semconv.SERVER_ADDRESS: request.host,
             semconv.SERVER_PORT: request.port,
+            semconv.OPENAI_REQUEST_SERVICE_TIER: request.service_tier,
+            semconv.OPENAI_RESPONSE_SERVICE_TIER: outcome.service_tier,
+            semconv.RESPONSE_MODEL: outcome.model,
+            semconv.RESPONSE_ID: outcome.id,
+            semconv.REQUEST_STREAM: True if request.stream else None,
+            semconv.TIME_TO_FIRST_CHUNK: None if first is None else first / _SECOND,
+            semconv.ERROR_TYPE: None if error is None else _qualified_name(type(error)),
             semconv.USAGE_SOURCE: outcome.source,
-            **self._who,
             **outcome.usage,
+            **self._who,
         }
-        for name, value in (
-            (semconv.REQUEST_MODEL, request.model),
-            (semconv.RESPONSE_MODEL, outcome.model),
-            (semconv.RESPONSE_ID, outcome.id),
-            (semconv.OPENAI_REQUEST_SERVICE_TIER, request.service_tier),
-            (semconv.OPENAI_RESPONSE_SERVICE_TIER, outcome.service_tier),
-        ):
-            if value is not None:
-                attributes[name] = value
-        if request.stream:
-            attributes[semconv.REQUEST_STREAM] = True
-            if self._first_chunk is not None:
-                attributes[semconv.TIME_TO_FIRST_CHUNK] = self._first_chunk / _SECOND
-        if outcome.error is not None:
-            attributes[semconv.ERROR_TYPE] = _qualified_name(type(outcome.error))
-        return attributes
 
 
 def _qualified_name(kind: type[Any]) -> str:

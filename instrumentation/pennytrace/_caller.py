@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Final
+
+from ._text import clean
 
 _COROUTINE: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 _RESUMABLE: Final = _COROUTINE | inspect.CO_GENERATOR
@@ -17,9 +19,10 @@ _NOT_THE_APP: Final = (
     "<frozen ",
 )
 _INSTALLED: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_MOST_FILES: Final = 20_000  # code that is generated under ever new file names must not fill the memory
+_MOST_CODE: Final = 20_000  # code that is generated again and again must not fill the memory
 
-_is_app_file: dict[str, bool] = {}
+_known: dict[int, tuple[CodeType, str | None]] = {}
+"""Whether code is the app's, and then its name, by the id of the code object; it is kept, so the id is its own."""
 
 
 def calling_function() -> str | None:
@@ -32,12 +35,14 @@ def calling_function() -> str | None:
     in_task = False
     while frame is not None:
         code = frame.f_code
-        if _is_app(code.co_filename):
-            return _name(frame)
+        known = _known.get(id(code))
+        name = known[1] if known is not None else _learn(frame)
+        if name is not None:
+            return name
         flags = code.co_flags
         if in_task and not flags & _RESUMABLE:
             return None
-        in_task = in_task or bool(flags & _COROUTINE)
+        in_task = in_task or flags & _COROUTINE != 0
         frame = frame.f_back
     return None
 
@@ -55,13 +60,17 @@ def main_module() -> str:
     return stem if stem not in ("", "-c", "-") else "python"
 
 
+def _learn(frame: FrameType) -> str | None:
+    code = frame.f_code
+    name = clean(_name(frame)) if _is_app(code.co_filename) else None
+    if len(_known) >= _MOST_CODE:
+        _known.clear()
+    _known[id(code)] = (code, name)
+    return name
+
+
 def _is_app(filename: str) -> bool:
-    known = _is_app_file.get(filename)
-    if known is None:
-        known = not filename.startswith(_NOT_THE_APP) and not any(part in filename for part in _INSTALLED)
-        if len(_is_app_file) < _MOST_FILES:
-            _is_app_file[filename] = known
-    return known
+    return not filename.startswith(_NOT_THE_APP) and not any(part in filename for part in _INSTALLED)
 
 
 def _name(frame: FrameType) -> str:

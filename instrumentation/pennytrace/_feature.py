@@ -55,7 +55,7 @@ def _feature(tags: Tags, around: Surroundings) -> tuple[str | None, str]:
 def _own_feature(defaults: Tags, service: str) -> tuple[str, str]:
     if semconv.FEATURE in defaults:
         return defaults[semconv.FEATURE], semconv.FROM_INIT
-    function = clean(calling_function())
+    function = calling_function()
     if function is not None:
         return function, semconv.FROM_FUNCTION
     return service, semconv.FROM_SERVICE

@@ -96,7 +96,7 @@ def flush(timeout: float = _PATIENCE) -> bool:
         ConfigurationError: `timeout` is not a number of at least 0.
     """
     patience = _seconds("timeout", timeout)
-    recorder = _active.recorder()
+    recorder = _active.recorder
     return recorder is None or recorder.delivery.flush(patience)
 
 
@@ -137,7 +137,7 @@ def _apply(settings: Settings) -> None:
     global _settings, _patches
     if settings == _settings:
         return
-    previous = _active.recorder()
+    previous = _active.recorder
     _active.use(_recorder(settings))
     if previous is not None:
         previous.delivery.close(0.0)  # its sender goes on until it has delivered what it has
@@ -150,7 +150,7 @@ def _apply(settings: Settings) -> None:
 
 def _stop() -> Delivery | None:
     global _settings
-    recorder = _active.recorder()
+    recorder = _active.recorder
     _active.use(None)
     _settings = None
     if _patches is not None:

@@ -34,7 +34,8 @@ class Span(NamedTuple):
     started_ns: int
     """Nanoseconds since 1970, UTC."""
     ended_ns: int
-    attributes: Mapping[str, Value]
+    attributes: Mapping[str, Value | None]
+    """None says nothing, and is not written."""
     failed: bool
 
 
@@ -56,7 +57,7 @@ def encode_span(span: Span) -> bytes:
         b"\x41",  # Span.end_time_unix_nano = 8
         _fixed64(span.ended_ns),
     )
-    parts += [_span_attribute(name, value) for name, value in span.attributes.items()]
+    parts += map(_span_attribute, span.attributes, span.attributes.values())
     if span.failed:
         parts.append(_ERROR)
     parts.append(_FLAGS)
@@ -91,7 +92,9 @@ def _name(name: str) -> bytes:
 # Most values come again and again; response ids do not, and only pass through. `typed` because 1, 1.0 and
 # True are equal.
 @functools.lru_cache(maxsize=8192, typed=True)
-def _span_attribute(name: str, value: Value) -> bytes:
+def _span_attribute(name: str, value: Value | None) -> bytes:
+    if value is None:
+        return b""
     return _delimited(b"\x4a", _key_value(name, value))  # Span.attributes = 9
 
 

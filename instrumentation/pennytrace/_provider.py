@@ -12,6 +12,9 @@ Usage = Mapping[str, int]
 Body = Mapping[str, Any]
 """A request's body."""
 
+Fields = Mapping[str, Any]
+"""The fields of a response, or of a chunk of a stream."""
+
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """What takes the place of a method, as wrapt calls it: the method, its instance, its arguments."""
 
@@ -40,15 +43,15 @@ class Operation:
 
     name: str
     """The value of `gen_ai.operation.name`."""
-    usage: Callable[[Any], Usage | None]
+    usage: Callable[[Fields], Usage | None]
     """Reads the usage that a response, or a chunk of a stream, carries; None when it carries none."""
     request_characters: Callable[[Body], int]
     """Counts the characters of text in a request, for an estimate; images and audio are not text."""
-    chunk_characters: Callable[[Any], int] | None = None
+    chunk_characters: Callable[[Fields], int] | None = None
     """Counts the characters that a chunk of a stream delivers; None for an operation that never streams."""
     with_usage: Callable[[Body], Body | None] | None = None
     """Returns the body of a streamed request that asks for usage too, or None when the caller has decided."""
-    is_usage_chunk: Callable[[Any], bool] | None = None
+    is_usage_chunk: Callable[[Fields], bool] | None = None
     """Recognises the chunk that a stream has only because usage was asked for."""
 
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 from typing import Any, Final, Protocol
 
 from . import semconv
-from ._call import Call, Outcome
+from ._call import Call, Outcome, outcome
 from ._guard import never_break_the_host
 from ._provider import Operation
 from ._stream import Ending, Meter, end_with_the_process
-from ._usage import field, text
+from ._usage import fields
 
 _MOST_JSON: Final = (
     1 << 20
@@ -94,15 +94,11 @@ class EventStream:
 
 def outcome_of(operation: Operation, response: Any, *, error: BaseException | None = None) -> Outcome:
     """Return what a whole response says about the call; `missing` when it says nothing of usage."""
-    usage = None if response is None else operation.usage(response)
-    return Outcome(
-        usage=usage or {},
-        source=semconv.MISSING if usage is None else semconv.MEASURED,
-        model=text(field(response, "model")),
-        id=text(field(response, "id")),
-        service_tier=text(field(response, "service_tier")),
-        error=error,
-    )
+    held = fields(response)
+    usage = operation.usage(held)
+    if usage is None:
+        return outcome(held, usage={}, source=semconv.MISSING, error=error)
+    return outcome(held, usage=usage, source=semconv.MEASURED, error=error)
 
 
 def follow(response: Any, follower: Follower) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from . import _active
 from ._call import Call, Request
@@ -20,7 +20,7 @@ from ._guard import never_break_the_host
 from ._provider import Body, Hook, Operation, Provider
 from ._raw import EventStream, Follower, JsonBody, follow, outcome_of
 from ._stream import AsyncChunks, Chunks, Meter
-from ._usage import field, text
+from ._usage import fields, text
 
 _MOST_HOSTS: Final = 1000
 _hosts_without_usage: set[tuple[str, int]] = set()
@@ -88,7 +88,7 @@ async def _request_async(
 
 @never_break_the_host("beginning a call")
 def _begin(provider: Provider, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Attempt | None:
-    recorder = _active.recorder()
+    recorder = _active.recorder
     if recorder is None:
         return None
     options = args[1] if len(args) > 1 else kwargs["options"]
@@ -108,7 +108,8 @@ def _begin(provider: Provider, client: Any, args: tuple[Any, ...], kwargs: dict[
     )
     attempt = _Attempt(provider, operation, Call(recorder, request), body)
     attempt.args, attempt.kwargs = args, kwargs
-    attempt.prepare(options)
+    if request.stream or callable(options.post_parser):
+        attempt.prepare(options)
     return attempt
 
 
@@ -227,10 +228,10 @@ class _Attempt:
 
 def _http_response(result: Any) -> Any:
     """Return the HTTP response when that is what the app asked for, bare or wrapped; None for parsed ones."""
-    held = field(result, "http_response")
-    return result if held is None and _is_http_response(cast(Hashable, type(result))) else held
+    kind: Any = type(result)
+    return result if _is_http_response(kind) else fields(result).get("http_response")
 
 
 @functools.lru_cache(maxsize=256)  # a pydantic class takes its time to say that it has no such attribute
-def _is_http_response(kind: Hashable) -> bool:
+def _is_http_response(kind: Any) -> bool:
     return hasattr(kind, "aiter_bytes") and hasattr(kind, "is_closed")

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
 from . import semconv
-from ._call import Call, Outcome
+from ._call import Call, outcome
 from ._guard import never_break_the_host
-from ._provider import Body, Operation, Usage
-from ._usage import estimate, field, text
+from ._provider import Body, Fields, Operation, Usage
+from ._usage import estimate, fields
 
 
 class Ending(Protocol):
@@ -47,7 +47,7 @@ class Meter:
         self._body = body
         self._hides = hides_usage_chunk
         self._characters = 0
-        self._chunk: Any = None
+        self._chunk: Fields | None = None
         self._usage: Usage | None = None
         end_with_the_process(self)
 
@@ -61,16 +61,16 @@ class Meter:
         """Note what a chunk carries; True when the app must not see it, because only we asked for it."""
         if self._chunk is None:
             self._call.first_chunk()
-        self._chunk = chunk
+        held = self._chunk = fields(chunk)
         operation = self._operation
-        usage = operation.usage(chunk)
+        usage = operation.usage(held)
         if usage is not None:
             # Some servers report as they go, and some twice: the last one counts, never the sum.
             self._usage = usage
-            if self._hides and operation.is_usage_chunk is not None and operation.is_usage_chunk(chunk):
+            if self._hides and operation.is_usage_chunk is not None and operation.is_usage_chunk(held):
                 return True
         if operation.chunk_characters is not None:
-            self._characters += operation.chunk_characters(chunk)
+            self._characters += operation.chunk_characters(held)
         return False
 
     @never_break_the_host("ending a stream")
@@ -79,17 +79,7 @@ class Meter:
         usage, source = self._usage, semconv.MEASURED
         if usage is None:
             usage, source = self._estimate(), semconv.ESTIMATED
-        chunk = self._chunk
-        self._call.finish(
-            Outcome(
-                usage=usage,
-                source=source,
-                model=text(field(chunk, "model")),
-                id=text(field(chunk, "id")),
-                service_tier=text(field(chunk, "service_tier")),
-                error=error,
-            )
-        )
+        self._call.finish(outcome(self._chunk or {}, usage=usage, source=source, error=error))
 
     def _estimate(self) -> Usage:
         return estimate(

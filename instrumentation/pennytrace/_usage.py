@@ -12,6 +12,7 @@ from ._provider import Usage
 Counts = Mapping[str, Mapping[str, str]]
 """Attribute names by where a provider keeps the count: the part of its usage (`""` for itself), and the field."""
 
+_NOTHING: Final[Mapping[str, Any]] = {}
 _CHARACTERS_A_TOKEN: Final = 4
 """The rule for estimates: a token for every four characters that have begun."""
 
@@ -23,28 +24,27 @@ def read_counts(usage: Any, counts: Counts) -> Usage:
     least 0 is not a count, and is left out too.
     """
     found: dict[str, int] = {}
+    totals = fields(usage)
     for part, names in counts.items():
-        held = field(usage, part) if part else usage
-        if held is None:
-            continue
+        held = fields(totals.get(part)) if part else totals
         for key, name in names.items():
-            value = field(held, key)
+            value = held.get(key)
             if type(value) is int and (value > 0 or (value == 0 and not part)):
                 found[name] = value
     return found
 
 
-def field(thing: Any, name: str) -> Any:
-    """Return what `thing` has under `name`, by key or as a field; None when it has nothing.
+def fields(thing: Any) -> Mapping[str, Any]:
+    """Return what `thing` has, by name: the items of a dict, or the fields of an object.
 
-    Looked up in the object's own dict: where a field is missing, asking a pydantic model for it costs more
-    than all the rest of reading a response.
+    Taken from the object's own dict: where a field is missing, asking a pydantic model for it costs more than
+    all the rest of reading a response.
     """
-    held = thing if isinstance(thing, dict) else getattr(thing, "__dict__", None)
-    if held is None or (value := held.get(name)) is not None:
-        return None if held is None else value
+    if isinstance(thing, dict):
+        return thing
+    held: Mapping[str, Any] = getattr(thing, "__dict__", _NOTHING)
     more = getattr(thing, "__pydantic_extra__", None)  # what the library does not know, but the server sent
-    return more.get(name) if more else None
+    return {**held, **more} if more else held
 
 
 def text(value: Any) -> str | None:
@@ -73,4 +73,4 @@ def characters(value: Any, *, skip: frozenset[str] = frozenset()) -> int:
         return sum(characters(item, skip=skip) for key, item in value.items() if key not in skip)
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return sum(characters(item, skip=skip) for item in value)
-    return characters(vars(value), skip=skip) if hasattr(value, "__dict__") else 0
+    return characters(fields(value), skip=skip) if hasattr(value, "__dict__") else 0

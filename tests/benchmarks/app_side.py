@@ -4,6 +4,10 @@ A figure is CPU time: what the app's thread spends more on a call with pennytrac
 sender's thread spends to deliver it. The first is the median difference of many short blocks of calls, with and
 without in turns; the second comes from delivering full batches. The provider is a transport inside the process,
 so that no socket blurs the figures; the collector is a sink in another process that does nothing.
+
+The same is measured, in the same turns, for a span that the app makes itself with OpenTelemetry's SDK: a dozen
+attributes, a batch processor, and an exporter that throws everything away. It is the yardstick: a machine that is
+slow or busy is so for both.
 """
 
 from __future__ import annotations
@@ -15,16 +19,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import httpx2
 import openai
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 import pennytrace
 from pennytrace import _lifecycle, _settings
@@ -53,21 +57,28 @@ _START = (
 _MESSAGES: Any = [{"role": "user", "content": "What does a penny weigh?"}]
 _CLIENTS: tuple[Any, ...] = (openai._base_client.SyncAPIClient, openai._base_client.AsyncAPIClient)
 
+Call = Callable[[], Any]
 Block = Callable[[int], float]
 """Makes a number of calls and returns the CPU seconds that this thread spent on them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """Medians: microseconds of CPU time added to one call, and milliseconds of wall time to start."""
+class Added:
+    """Microseconds of CPU time added to one call."""
 
-    chat_us: float
-    stream_of_100_chunks_us: float
-    async_chat_us: float
+    pennytrace: float
+    otel_sdk_span: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Medians: what is added to each kind of call, and what the start of an app takes."""
+
+    chat_us: Added
+    stream_of_100_chunks_us: Added
+    async_chat_us: Added
     delivery_us: float
-    """The part of the sender's thread in each of those."""
-    otel_sdk_span_us: float
-    """For comparison: one span of a dozen attributes, made and exported with OpenTelemetry's own SDK."""
+    """The sender's part in each of pennytrace's figures."""
     import_and_init_ms: float
 
 
@@ -77,11 +88,10 @@ def measure(*, rounds: int, calls: int) -> Figures:
         delivery = _delivery(endpoint)
         pennytrace.init(endpoint=endpoint, service="benchmark")
         figures = Figures(
-            chat_us=_round(_added(_chats, rounds, calls) + delivery),
-            stream_of_100_chunks_us=_round(_added(_streams, rounds, max(1, calls // 10)) + delivery),
-            async_chat_us=_round(_added(_async_chats, rounds, calls) + delivery),
-            delivery_us=_round(delivery),
-            otel_sdk_span_us=_round(_sdk_span(endpoint, rounds, calls)),
+            chat_us=_added(_chats, delivery, rounds, calls),
+            stream_of_100_chunks_us=_added(_streams, delivery, rounds, max(1, calls // 10)),
+            async_chat_us=_added(_async_chats, delivery, rounds, calls),
+            delivery_us=round(delivery, 1),
             import_and_init_ms=start_ms(rounds=5),
         )
         pennytrace.shutdown()
@@ -105,19 +115,30 @@ def sink() -> Iterator[str]:
             process.terminate()
 
 
-def _added(block: Block, rounds: int, calls: int) -> float:
-    """Return the median of what wrapping adds to a call in this thread, in microseconds."""
-    wrapped = [vars(client)["request"] for client in _CLIENTS]
-    plain = [wrapper.__wrapped__ for wrapper in wrapped]
-    added = []
+def _added(block: Block, delivery: float, rounds: int, calls: int) -> Added:
+    """Return the medians of what each way of recording adds to a call."""
+    ours = [vars(client)["request"] for client in _CLIENTS]
+    plain = [wrapper.__wrapped__ for wrapper in ours]
+    variants = {"plain": plain, "ours": ours, "sdk": [_sdk_request(plain[0]), _sdk_async_request(plain[1])]}
+    taken: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
-        taken = {}
-        for name, methods in (("plain", plain), ("wrapped", wrapped)):
-            for client, method in zip(_CLIENTS, methods, strict=True):
-                client.request = method
-            taken[name] = block(calls)
-        added.append((taken["wrapped"] - taken["plain"]) / calls)
-    return statistics.median(added) * 1e6
+        for name, methods in variants.items():
+            _use(methods)
+            taken[name].append(block(calls) / calls * 1e6)
+    _use(ours)
+    return Added(
+        pennytrace=round(_median_difference(taken["ours"], taken["plain"]) + delivery, 1),
+        otel_sdk_span=round(_median_difference(taken["sdk"], taken["plain"]), 1),
+    )
+
+
+def _use(methods: Sequence[Any]) -> None:
+    for client, method in zip(_CLIENTS, methods, strict=True):
+        client.request = method
+
+
+def _median_difference(some: Sequence[float], others: Sequence[float]) -> float:
+    return statistics.median(one - other for one, other in zip(some, others, strict=True))
 
 
 def _chats(calls: int) -> float:
@@ -145,6 +166,46 @@ def _async_chats(calls: int) -> float:
     return asyncio.run(chats())
 
 
+class _Nowhere(SpanExporter):
+    """Exports nothing: what OTLP would cost comes on top."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return SpanExportResult.SUCCESS
+
+
+_sdk = TracerProvider(shutdown_on_exit=False)
+_sdk.add_span_processor(BatchSpanProcessor(_Nowhere(), max_queue_size=100_000))
+_tracer = _sdk.get_tracer("benchmark")
+
+
+def _sdk_request(request: Call) -> Call:
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        with _tracer.start_as_current_span("chat gpt-4o-mini") as span:
+            result = request(*args, **kwargs)
+            _describe(span)
+            return result
+
+    return recorded
+
+
+def _sdk_async_request(request: Call) -> Call:
+    async def recorded(*args: Any, **kwargs: Any) -> Any:
+        with _tracer.start_as_current_span("chat gpt-4o-mini") as span:
+            result = await request(*args, **kwargs)
+            _describe(span)
+            return result
+
+    return recorded
+
+
+def _describe(span: trace.Span) -> None:
+    for name in _ATTRIBUTES:
+        span.set_attribute(name, "gpt-4o-mini")
+
+
+_ATTRIBUTES = [f"gen_ai.attribute.{number}" for number in range(12)]
+
+
 def _delivery(endpoint: str) -> float:
     """Return what the sender spends on one call when batches are full, in microseconds."""
     settings = _settings.resolve({"endpoint": endpoint, "service": "benchmark"})
@@ -166,31 +227,6 @@ def _span() -> bytes:
     texts = {f"gen_ai.attribute.{number}": "gpt-4o-mini-2024" for number in range(10)}
     span = Span(b"t" * 16, b"s" * 8, None, "chat gpt-4o-mini", 1, 2, {**numbers, **texts}, False)
     return encode_span(span)
-
-
-def _sdk_span(endpoint: str, rounds: int, calls: int) -> float:
-    provider = TracerProvider()
-    provider.add_span_processor(
-        BatchSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces"), max_queue_size=100_000)
-    )
-    tracer = provider.get_tracer("benchmark")
-    made = []
-    before_all = time.process_time()
-    for _ in range(rounds):
-        before = time.thread_time()
-        for number in range(calls):
-            with tracer.start_as_current_span("chat gpt-4o-mini") as span:
-                for key in range(12):
-                    span.set_attribute(f"gen_ai.attribute.{key}", number if key % 2 else "gpt-4o-mini")
-        made.append(time.thread_time() - before)
-    provider.force_flush()
-    exported = time.process_time() - before_all - sum(made)
-    provider.shutdown()
-    return (statistics.median(made) / calls + exported / (rounds * calls)) * 1e6
-
-
-def _round(microseconds: float) -> float:
-    return round(microseconds, 1)
 
 
 def _answer(request: httpx2.Request) -> httpx2.Response:

@@ -36,11 +36,18 @@ clean_up() {
 
 # Runs pip, showing what it fetches, and returns its status; all it says is kept for `why`.
 pip_install() {
-    "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@" 2>&1 | tee -a "$log" |
-        awk '/^ *Downloading |^Installing collected|^ *Using cached/ { sub(/^ */, ""); print "engines:   " substr($0, 1, 100); fflush() }'
+    "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@" 2>&1 | tee -a "$log" | shown
 }
 
-why() { { grep -E '^ERROR|^error' "$log" || tail -n 1 "$log"; } | tail -n 1; }
+shown() {
+    while IFS= read -r line; do
+        line=${line#"${line%%[! ]*}"}
+        # The large ones are enough to see that it goes on.
+        case $line in Downloading*' MB)' | 'Using cached'*' MB)' | 'Installing collected'*) say "  ${line:0:100}" ;; esac
+    done
+}
+
+why() { { grep -E "^(ERROR|error)" "$log" || tail -n 1 "$log"; } | tail -n 1 | sed "s/^ERROR: //"; }
 
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$recipe" ]; then
     say "ready in $venv"

@@ -32,7 +32,7 @@ def ask(client: openai.OpenAI, times: int = 1) -> None:
 
 
 def delivery() -> QueuedDelivery:
-    recorder = _active.recorder()
+    recorder = _active.recorder
     assert recorder is not None
     assert isinstance(recorder.delivery, QueuedDelivery)
     return recorder.delivery

@@ -139,6 +139,6 @@ def test_the_instrumentor_starts_and_stops(sink: Sink) -> None:
 
     instrumentor = PennytraceInstrumentor()
     instrumentor.instrument(endpoint=sink.url, tracer_provider=NoOpTracerProvider(), skip_dep_check=True)
-    assert _active.recorder() is not None
+    assert _active.recorder is not None
     instrumentor.uninstrument()
-    assert _active.recorder() is None
+    assert _active.recorder is None

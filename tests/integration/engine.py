@@ -61,7 +61,9 @@ def serving(folder: Path) -> Iterator[Engine]:
         )
     try:
         eventually(
-            lambda: _is_ready(process, engine, port), within_s=_LOADED_WITHIN_S, what=f"vLLM, see {engine.log}"
+            lambda: _is_ready(process, engine, port),
+            within_s=_LOADED_WITHIN_S,
+            what=f"vLLM, see {engine.log}",
         )
         yield engine
     finally:

@@ -83,7 +83,9 @@ def wait_until_priced(collector: Collector, client: Client, *, calls: int) -> No
 
     def priced() -> bool:
         assert collector.process.poll() is None, "the collector has ended"
-        ((found, waiting),) = client.query("SELECT count(), countIf(reason = 'unresolved') FROM spend").result_rows
+        ((found, waiting),) = client.query(
+            "SELECT count(), countIf(reason = 'unresolved') FROM spend"
+        ).result_rows
         assert found <= calls, f"{found} calls where {calls} were made"
         return (found, waiting) == (calls, 0) and metrics(collector)["journal_bytes"] == 0
 

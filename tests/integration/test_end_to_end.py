@@ -49,7 +49,7 @@ USAGE: Final = {
 CHAT_PRICE: Final = {"input_mtok": "0.15", "cache_read_mtok": "0.075", "output_mtok": "0.6"}
 EMBEDDING_PRICE: Final = {"input_mtok": "0.02"}
 CHAT, EMBEDDING = providers.SERVED_MODEL, "text-embedding-3-small"
-NEW_NAMES: Final = {
+NEW_NAMES: Final[Mapping[str, str | int]] = {
     "gen_ai.operation.name": "chat",
     "gen_ai.provider.name": "openai",
     "gen_ai.request.model": "gpt-4o",
@@ -58,7 +58,7 @@ NEW_NAMES: Final = {
     "gen_ai.usage.cache_read.input_tokens": 1024,
     "gen_ai.usage.output_tokens": 321,
 }
-OLD_NAMES: Final = {
+OLD_NAMES: Final[Mapping[str, str | int]] = {
     "gen_ai.operation.name": "chat",
     "gen_ai.system": "anthropic",
     "gen_ai.request.model": "claude-sonnet-4-5",
@@ -221,7 +221,7 @@ def test_features_are_those_of_tags_and_functions(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "provider", "model", "usage"),
+    ("service", "billed_by", "model", "usage"),
     [
         (
             "new names",
@@ -233,11 +233,11 @@ def test_features_are_those_of_tags_and_functions(scene: Scene) -> None:
     ],
 )
 def test_spans_of_other_programs_are_priced_by_the_price_list(
-    scene: Scene, service: str, provider: str, model: str, usage: Usage
+    scene: Scene, service: str, billed_by: str, model: str, usage: Usage
 ) -> None:
-    row = rows(scene.running.by_service, "service", "provider", "model")[service, provider, model]
+    row = rows(scene.running.by_service, "service", "provider", "model")[service, billed_by, model]
     right = calc_price(
-        usage, model_ref=model, provider_id=provider, genai_request_timestamp=datetime.now(UTC)
+        usage, model_ref=model, provider_id=billed_by, genai_request_timestamp=datetime.now(UTC)
     ).total_price
     assert (row["calls"], exact(row["cost"]), row["currency"]) == (1, right, "USD")
     assert (row["input_tokens"], row["output_tokens"]) == (usage.input_tokens, usage.output_tokens)
@@ -367,4 +367,6 @@ def in_the_store(state: Path, *statements: str) -> None:
         "for statement in sys.argv[2:]: client.command(statement)\n"
         "client.close()\n"
     )
-    subprocess.run([sys.executable, "-c", code, f"chdb://{state / 'store'}", *statements], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", code, f"chdb://{state / 'store'}", *statements], check=True, timeout=60
+    )

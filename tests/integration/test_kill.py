@@ -107,7 +107,7 @@ def test_an_app_whose_collector_is_killed_loses_no_call_and_pays_for_none_twice(
     with app(provider, f"http://{ports[1]}", enough) as calling:
         for _ in range(ROUNDS):
             with collector(REAL, state, *ports) as running:
-                eventually(lambda: metrics(running)["received_spans_total"] > 0, what="calls to arrive")  # noqa: B023
+                eventually(lambda: metrics(running)["received_spans_total"] > 0, what="calls to arrive")
                 running.process.kill()
         with collector(REAL, state, *ports) as running, sql(running.found) as client:
             eventually(lambda: metrics(running)["loaded_spans_total"] > 0, what="calls to be loaded")

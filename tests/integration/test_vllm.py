@@ -141,7 +141,9 @@ def run_app(vllm: Engine, settings: Mapping[str, str]) -> dict[str, Told]:
 
 def test_what_responses_say_is_what_the_engine_counts(scene: Scene) -> None:
     """Else it could not be what the report is compared with."""
-    both = {feature: told for feature, told in scene.told.items() if told.by_responses and told.seen["usages"]}
+    both = {
+        feature: told for feature, told in scene.told.items() if told.by_responses and told.seen["usages"]
+    }
     drafts = both.pop("drafts")
     assert both.keys() == {"vllm_shop.recommend", "translate", "summaries", "/basket"}
     for told in both.values():
@@ -214,7 +216,10 @@ def test_every_query_of_the_board_runs_and_its_totals_are_the_reports(scene: Sce
     shown = {query.path: ask_the_board(scene.sql, query.path) for query in board_queries()}
     assert shown["spend/spend"] == [{"Spend": money, "Calls priced": 1}]
     (behind,) = shown["spend/behind_it"]
-    assert (behind["Calls"], behind["Tokens"]) == (scene.calls, total["input_tokens"] + total["output_tokens"])
+    assert (behind["Calls"], behind["Tokens"]) == (
+        scene.calls,
+        total["input_tokens"] + total["output_tokens"],
+    )
     assert behind["Calls estimated"] == pytest.approx(1 / scene.calls)
     for path in ("by_feature", "by_model"):
         rows = shown[f"spend/{path}"]
@@ -306,7 +311,5 @@ def test_who_spent_it_is_kept_with_every_call(scene: Scene) -> None:
 
     nobody = {"service": "vllm_shop", "team": "", "customer": "", "user": ""}
     assert who("vllm_shop.recommend") == [{**nobody, "source": "function", "streamed": 0}]
-    assert who("search") == [
-        {**nobody, "source": "tag", "streamed": 1, "team": "growth", "customer": "acme"}
-    ]
+    assert who("search") == [{**nobody, "source": "tag", "streamed": 1, "team": "growth", "customer": "acme"}]
     assert who("chat") == [{**nobody, "source": "tag", "streamed": 1, "user": "u-7"}]

@@ -74,19 +74,31 @@ def play(wish: Wish, screen: Screen) -> None:
     """
     calls = wish.calls or (REAL_CALLS if wish.real else SIMULATED_CALLS)
     with _ended_by_signals(), ExitStack() as stack:
-        stage = _set_up(wish, calls, screen, stack)
-        since = datetime.now(UTC) - timedelta(seconds=60)
-        answered = _let_the_shop_work(stage, calls)
-        spend = _loaded(stage.folder, since, answered)
-        screen.report(spend, simulated=not wish.real)
-        if stage.endpoint.books is not None:
-            screen.agreed(_compared(stage.endpoint.books, spend))
-        _write_boards(stage, keep=wish.keep)
-        sql = stage.collector.sql if wish.keep else None
-        screen.where(stage.folder, stage.script, prices=stage.endpoint.prices, sql=sql)
+        try:
+            stage = _set_up(wish, calls, screen, stack)
+            _perform(stage, calls, keep=wish.keep)
+        except KeyboardInterrupt:
+            screen.stopping()
+            raise
         if wish.keep:
             screen.running(stage.collector, stage.endpoint)
-            _keep_open(stage)
+            with contextlib.suppress(KeyboardInterrupt):
+                _keep_open(stage)
+            screen.stopping()
+
+
+def _perform(stage: _Stage, calls: int, *, keep: bool) -> None:
+    """Make the calls and show what came of them."""
+    since = datetime.now(UTC)
+    answered = _let_the_shop_work(stage, calls)
+    spend = _loaded(stage.folder, since, answered)
+    books, prices = stage.endpoint.books, stage.endpoint.prices
+    stage.screen.report(spend, simulated=books is not None)
+    if books is not None:
+        stage.screen.agreed(_compared(books, spend))
+    _write_boards(stage, keep=keep)
+    sql = stage.collector.sql if keep else None
+    stage.screen.where(stage.folder, stage.script, prices=prices, sql=sql)
 
 
 def _set_up(wish: Wish, calls: int, screen: Screen, stack: ExitStack) -> _Stage:
@@ -124,16 +136,25 @@ def _loaded(folder: Folder, since: datetime, calls: int) -> Spend:
     try:
         while time.monotonic() < deadline:
             spend = _spend(reader, since)
-            seen = sum(row.coverage.calls for row in spend.rows)
-            if seen >= calls and all(unpriced.reason != _NOT_PRICED_YET for unpriced in spend.unpriced):
+            if _is_settled(spend, calls):
                 return spend
             time.sleep(0.2)
     finally:
         reader.close()
     raise DemoError(
-        f"{seen} of {calls} calls were in the store after {_LOADED_WITHIN_S:.0f} s, not all of them with their "
-        f"price; the collector's log is {str(folder.log)!r}"
+        f"the store did not have all {calls} calls and their prices within {_LOADED_WITHIN_S:.0f} s; the "
+        f"collector's log is {str(folder.log)!r}"
     )
+
+
+def _is_settled(spend: Spend, calls: int) -> bool:
+    """Tell whether all calls are there, and nothing of the report was read while prices were still being found."""
+    coverage = [row.coverage for row in spend.rows]
+    # The rows and the reasons are read one after the other, so they may be of before and after a settle.
+    not_priced = sum(part.unpriced_calls + part.partly_priced_calls for part in coverage)
+    at_one = not_priced == sum(unpriced.calls for unpriced in spend.unpriced)
+    waiting = any(unpriced.reason == _NOT_PRICED_YET for unpriced in spend.unpriced)
+    return at_one and not waiting and sum(part.calls for part in coverage) >= calls
 
 
 def _spend(reader: Reader, since: datetime) -> Spend:
@@ -169,13 +190,11 @@ def _write_boards(stage: _Stage, *, keep: bool) -> None:
 
 
 def _keep_open(stage: _Stage) -> None:
-    with contextlib.suppress(KeyboardInterrupt):
-        if stage.endpoint.books is None:
-            signal.pause()  # calls to a real endpoint cost money: none are made just to have something to see
-        with stage.shop("--pause", str(_PAUSE_S)) as counts:
-            for _ in counts:
-                pass
-    stage.screen.stopping()
+    while stage.endpoint.books is None:
+        signal.pause()  # calls to a real endpoint cost money: none are made just to have something to see
+    with stage.shop("--pause", str(_PAUSE_S)) as counts:
+        for _ in counts:
+            pass
 
 
 @contextlib.contextmanager

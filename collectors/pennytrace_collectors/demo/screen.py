@@ -14,7 +14,6 @@ from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from pennytrace_collectors.demo.books import Sums
@@ -106,7 +105,7 @@ class Screen:
             "log": _short(folder.log),
         }
         self._line()
-        self._grid(entries)
+        self._entries(entries)
 
     def running(self, collector: RunningCollector, endpoint: Endpoint) -> None:
         """Say what else stays on, and how to end it."""
@@ -114,7 +113,7 @@ class Screen:
             "collector": f"{collector.http} (OTLP; also /health and /metrics), OTLP over gRPC at {collector.grpc}",
             "provider": f"{endpoint.url} ({'simulated' if endpoint.books else 'yours'})",
         }
-        self._grid(entries)
+        self._entries(entries)
         calls = "and the shop goes on slowly" if endpoint.books else "without further calls"
         self._line(f"\nStill running, {calls}: Ctrl-C stops everything.")
 
@@ -142,13 +141,10 @@ class Screen:
         self._console.print(Text(line))
         sys.stdout.flush()
 
-    def _grid(self, entries: dict[str, str]) -> None:
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(style="bold", no_wrap=True, min_width=12)
-        grid.add_column(overflow="fold")
+    def _entries(self, entries: dict[str, str]) -> None:
+        # Not a table: its cells would break commands and paths that people want to copy.
         for name, what in entries.items():
-            grid.add_row(name, Text(what))
-        self._console.print(grid, soft_wrap=True)
+            self._console.print(Text.assemble((f"{name:<14}", "bold"), what))
         sys.stdout.flush()
 
 

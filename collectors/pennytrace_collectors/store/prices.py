@@ -41,7 +41,7 @@ def put_in_force(client: Client, address: Address, catalog: Catalog) -> None:
         columns = ["catalog", "genai_prices", "newest_price", "activated_at"]
         client.insert("catalogs", [row], columns, database=address.database)
         resolve_again(client, address, catalog)
-    for dictionary in ("rate_card_prices", "model_rate_card"):
+    for dictionary in ("rate_set_at", "rate_sets", "model_rate_card"):
         client.command(f"SYSTEM RELOAD DICTIONARY {address.database}.{dictionary}")
 
 

@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from pennytrace import semconv
-from pennytrace._provider import Body, Operation, Provider, Usage
+from pennytrace._provider import Body, Fields, Operation, Provider, Usage
 from pennytrace._stainless import Stainless
-from pennytrace._usage import Counts, characters, field, read_counts
+from pennytrace._usage import Counts, characters, read_counts
 
 COMPATIBLE: Final = "openai_compatible"
 """The provider name of a server of unknown host that speaks OpenAI's language; it is often self-hosted."""
@@ -73,8 +73,8 @@ def name_of_host(host: str) -> str:
     return _HOSTS.get(host) or next(matching, COMPATIBLE)
 
 
-def _usage(tokens: Counts, response: Any) -> Usage | None:
-    usage = field(response, "usage")
+def _usage(tokens: Counts, response: Fields) -> Usage | None:
+    usage = response.get("usage")
     return None if usage is None else read_counts(usage, tokens) or None
 
 
@@ -85,14 +85,14 @@ def _with_usage(body: Body) -> Body | None:
     return {**body, "stream_options": {**options, "include_usage": True}}
 
 
-def _is_usage_chunk(chunk: Any) -> bool:
-    return not chunk.choices
+def _is_usage_chunk(chunk: Fields) -> bool:
+    return not chunk.get("choices")
 
 
-def _chunk_characters(chunk: Any) -> int:
+def _chunk_characters(chunk: Fields) -> int:
     # Runs for every chunk of every stream: written to be quick, with nothing looked up twice.
     count = 0
-    for choice in chunk.choices or ():
+    for choice in chunk.get("choices") or ():
         delta = choice.__dict__.get("delta")
         content = delta.__dict__.get("content") if delta is not None else ""
         count += len(content) if content else _other_characters(delta)
@@ -101,8 +101,7 @@ def _chunk_characters(chunk: Any) -> int:
 
 def _other_characters(delta: Any) -> int:
     """Count the texts of a delta that is not plain content: a tool call, a refusal, reasoning."""
-    extra = getattr(delta, "__pydantic_extra__", None)
-    return characters(delta, skip=_NOT_TEXT) + characters(extra or (), skip=_NOT_TEXT)
+    return characters(delta, skip=_NOT_TEXT)
 
 
 def _chat_characters(body: Body) -> int:

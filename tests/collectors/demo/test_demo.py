@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import time
 import urllib.request
 from dataclasses import dataclass
+from decimal import Decimal
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,12 @@ import pytest
 import yaml
 
 from pennytrace_collectors import running
+from pennytrace_collectors.demo import children
+from pennytrace_collectors.demo.errors import ChildFailed
 from pennytrace_collectors.demo.provider import Books, serving
 from pennytrace_collectors.demo.provider.app import application
 from tests.collectors.demo.playing import (
     demo,
-    environment,
     left_behind,
     nothing_is_left,
     read_until,
@@ -30,6 +34,7 @@ from tests.collectors.waiting import eventually
 
 CALLS = 40
 UNPRICED = "house-ranker-7b"
+EVERYTHING = "feature,feature_source,model,team,customer,session,environment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +43,27 @@ class Played:
     said: str
     seconds: float
     left: list[str]
+    rows: list[dict[str, Any]]
+    """The report by everything, read after the demo had ended."""
 
-    def rows(self, by: str) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = json.loads(report(self.out / "state", "--by", by, "--json"))["rows"]
-        return rows
+    def values(self, *names: str) -> set[tuple[str, ...]]:
+        return {tuple(row[name] for name in names) for row in self.rows}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     out = tmp_path_factory.mktemp("played") / "demo-output"
     before = time.monotonic()
     done = demo(out, "--calls", str(CALLS))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    return Played(out, done.stdout, time.monotonic() - before, left_behind(out))
+    seconds = time.monotonic() - before
+    return Played(out, done.stdout, seconds, left_behind(out), rows_of(out, EVERYTHING))
+
+
+def rows_of(out: Path, by: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(report(out / "state", "--by", by, "--json"))["rows"]
+    return rows
 
 
 def test_it_ends_by_itself_within_a_minute_and_leaves_no_process(played: Played) -> None:
@@ -61,37 +73,35 @@ def test_it_ends_by_itself_within_a_minute_and_leaves_no_process(played: Played)
 
 
 def test_the_stored_report_says_what_the_provider_billed(played: Played) -> None:
-    rows = played.rows("feature,model")
     billed = re.search(
         r"AGREED .* ([\d,]+) calls, ([\d,]+) input tokens, ([\d,]+) output tokens, (\d+\.\d+) USD",
         played.said,
     )
     assert billed is not None, played.said
-    assert int(billed[1].replace(",", "")) == sum(row["calls"] for row in rows) == CALLS
-    assert int(billed[2].replace(",", "")) == sum(row["input_tokens"] for row in rows)
-    assert int(billed[3].replace(",", "")) == sum(row["output_tokens"] for row in rows)
-    totals = json.loads(report(played.out / "state", "--json"))["totals"]
-    assert [(total["cost"], total["currency"]) for total in totals] == [(billed[4], "USD")]
+    numbers = [int(number.replace(",", "")) for number in billed.groups()[:3]]
+    names = ("calls", "input_tokens", "output_tokens")
+    assert numbers == [sum(row[name] for row in played.rows) for name in names]
+    assert numbers[0] == CALLS
+    assert Decimal(billed[4]) == sum(Decimal(row["cost"]) for row in played.rows if row["cost"] is not None)
 
 
 def test_features_are_counted_by_tag_and_the_untagged_one_by_its_function(played: Played) -> None:
-    found = {(row["feature"], row["feature_source"]) for row in played.rows("feature,feature_source")}
     tagged = {"search", "chat-support", "product-descriptions", "review-summary", "recommendations"}
+    found = played.values("feature", "feature_source")
     assert found == {(feature, "tag") for feature in tagged} | {("shop.newsletter", "function")}
 
 
 def test_teams_customers_and_sessions_are_there(played: Played) -> None:
-    teams = {row["team"] for row in played.rows("team")}
-    assert teams == {"catalog", "care", "discovery", ""}
-    assert len(played.rows("customer")) > 1
-    assert all(row["session"].startswith("session-") for row in played.rows("session"))
+    assert played.values("team") == {("catalog",), ("care",), ("discovery",), ("",)}
+    assert len(played.values("customer")) > 1
+    assert all(session.startswith("session-") for (session,) in played.values("session"))
 
 
 def test_a_model_without_a_price_is_shown_as_such_and_not_as_free(played: Played) -> None:
-    costs = {row["model"]: row["cost"] for row in played.rows("model")}
-    assert costs.pop(UNPRICED) is None
-    assert len(costs) == 5
-    assert all(float(cost) > 0 for cost in costs.values())
+    models = {model for (model,) in played.values("model")}
+    assert len(models) == 6
+    assert {row["model"] for row in played.rows if row["cost"] is None} == {UNPRICED}
+    assert all(Decimal(row["cost"]) > 0 for row in played.rows if row["cost"] is not None)
     assert re.search(rf"\d calls, [\d,]+ tokens of openai_compatible/{UNPRICED}: unknown", played.said)
 
 
@@ -99,7 +109,7 @@ def test_what_is_simulated_says_so(played: Played) -> None:
     assert played.said.startswith("SIMULATED ")
     heading = played.said[: played.said.index("LLM spend by feature, model")].rstrip().splitlines()[-1]
     assert heading.startswith("SIMULATED ")
-    assert {row["environment"] for row in played.rows("environment")} == {"simulated"}
+    assert played.values("environment") == {("simulated",)}
     assert "SIMULATED" in (played.out / "prices.toml").read_text()
 
 
@@ -123,19 +133,16 @@ def test_it_says_where_everything_is(played: Played) -> None:
 
 def test_a_second_run_begins_afresh_with_the_readers_own_endpoint(played: Played, tmp_path: Path) -> None:
     out = tmp_path / "demo-output"
-    played.out.rename(out)
+    shutil.copytree(played.out, out)
     (out / "shop.py").write_text((out / "shop.py").read_text() + "# mine\n")
     books = Books()
-    try:
-        with serving(application(books, faults=False)) as url:
-            own = {"OPENAI_API_KEY": "mine", "OPENAI_BASE_URL": f"{url}/v1"}
-            done = demo(out, "--real", "--model", "gpt-4.1-mini", more=own)
-        assert done.returncode == 0, done.stdout + done.stderr
-        (row,) = json.loads(report(out / "state", "--by", "model", "--json"))["rows"]
-        assert (out / "shop.yours-1.py").read_text().endswith("# mine\n")
-        assert "# mine" not in (out / "shop.py").read_text()
-    finally:
-        out.rename(played.out)
+    with serving(application(books, faults=False)) as url:
+        own = {"OPENAI_API_KEY": "mine", "OPENAI_BASE_URL": f"{url}/v1"}
+        done = demo(out, "--real", "--model", "gpt-4.1-mini", more=own)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = rows_of(out, "model")
+    assert (out / "shop.yours-1.py").read_text().endswith("# mine\n")
+    assert "# mine" not in (out / "shop.py").read_text()
     (line,) = books.lines().values()
     assert (row["calls"], row["input_tokens"]) == (line.calls, line.input_tokens)
     assert line.calls == 7
@@ -143,16 +150,24 @@ def test_a_second_run_begins_afresh_with_the_readers_own_endpoint(played: Played
     assert "simulated" not in done.stdout.lower()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_ended_in_the_middle_it_leaves_no_process(tmp_path: Path, how: signal.Signals) -> None:
+def test_ctrl_c_in_the_middle_leaves_no_process(tmp_path: Path) -> None:
     out = tmp_path / "demo-output"
     with started(out) as process:
-        read_until(process, "75 of 300 calls answered")
+        read_until(process, " of 300 calls answered")
         assert len(left_behind(out)) == 3, left_behind(out)  # the demo, the collector, the shop
-        process.send_signal(how)
-        assert process.wait(30) == (130 if how is signal.SIGINT else -signal.SIGKILL)
-        nothing_is_left(out, within_s=0.5 if how is signal.SIGINT else 30)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        nothing_is_left(out, within_s=0.5)
         assert "Traceback" not in process.communicate()[1]
+
+
+def test_even_killed_it_leaves_no_process(tmp_path: Path) -> None:
+    out = tmp_path / "demo-output"
+    with started(out) as process:
+        eventually(lambda: running.find(out / "state"), what="the collector to start")
+        process.kill()
+        process.wait(30)
+        nothing_is_left(out, within_s=30)
 
 
 def test_kept_running_it_goes_on_slowly_until_it_is_told_to_end(tmp_path: Path) -> None:
@@ -186,17 +201,16 @@ def test_real_without_an_endpoint_says_what_to_set(tmp_path: Path, missing: str)
     assert done.returncode == 1
     assert done.stderr.startswith(f"pennytrace: error: --real needs {missing}, which is not set: set it to")
     assert not (tmp_path / "demo-output").exists()
-    assert (
-        environment()["PENNYTRACE_DISABLED"] == "true"
-    )  # the reader's own settings were in the way, and ignored
 
 
-def test_real_with_an_endpoint_that_fails_says_what_the_shop_saw(tmp_path: Path) -> None:
-    nobody = {"OPENAI_API_KEY": "mine", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
-    done = demo(tmp_path / "demo-output", "--real", more=nobody)
-    assert done.returncode == 1
-    assert (
-        "pennytrace: error: the sample shop failed:\nthe shop had to close: Connection error." in done.stderr
-    )
-    assert "Traceback" not in done.stderr
-    nothing_is_left(tmp_path, within_s=0.5)
+def test_a_shop_that_cannot_reach_its_endpoint_says_what_it_saw(tmp_path: Path) -> None:
+    script = shutil.copy(str(files("pennytrace_collectors.demo").joinpath("shop.py")), tmp_path)
+    nobody = {
+        "OPENAI_API_KEY": "mine",
+        "OPENAI_BASE_URL": "http://127.0.0.1:1/v1",
+        "PENNYTRACE_DISABLED": "true",
+    }
+    said = "the sample shop failed:\nthe shop had to close: Connection error"
+    with pytest.raises(ChildFailed, match=said), children.shop(Path(script), (), nobody) as process:
+        list(children.answered(process))
+    assert process.returncode == 1

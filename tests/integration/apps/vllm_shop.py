@@ -112,8 +112,8 @@ def search(seen: Seen) -> None:
 def translate(seen: Seen) -> None:
     """Streams of an app that asks for usage itself."""
     for tokens in (3, 19):
-        options = {"stream": True, "stream_options": {"include_usage": True}}
-        seen.streamed(client.chat.completions.create(**asking(SHORT, tokens), **options))
+        request = {**asking(SHORT, tokens), "stream_options": {"include_usage": True}}
+        seen.streamed(client.chat.completions.create(**request, stream=True))
 
 
 @pennytrace.tag(feature="faq")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import base64
+import contextlib
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -12,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pennytrace_collectors.demo.provider.answers import Answer, Models, new_id, tokens_of
 from pennytrace_collectors.demo.provider.books import Books
@@ -126,10 +128,10 @@ class _BadRequest(Exception):
     """A request that the provider cannot read; its message is for the client."""
 
 
-def application(books: Books, *, delays: Delays | None = None, faults: bool = True) -> Starlette:
+def application(books: Books, *, delays: Delays | None = None, faults: bool = True) -> ASGIApp:
     """Return the provider; `faults` are the errors of a busy one, which the SDK retries."""
     provider = _Provider(books, delays or Delays(), faults)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", provider.about),
             Route("/v1/chat/completions", provider.sometimes_busy(provider.chat), methods=["POST"]),
@@ -137,6 +139,12 @@ def application(books: Books, *, delays: Delays | None = None, faults: bool = Tr
         ],
         exception_handlers={_BadRequest: _refuse},
     )
+
+    async def undisturbed(scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(ClientDisconnect):  # who leaves in the middle is not worth a line in the log
+            await app(scope, receive, send)
+
+    return undisturbed
 
 
 async def _body(request: Request, *required: str) -> Mapping[str, Any]:

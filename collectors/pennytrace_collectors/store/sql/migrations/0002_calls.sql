@@ -46,7 +46,9 @@ CREATE TABLE $database.calls
 )
 ENGINE = $replacing_merge_tree(version)
 PARTITION BY toYYYYMM(started_at)
-ORDER BY (started_at, trace_id, span_id);
+ORDER BY (started_at, trace_id, span_id)
+-- The journal forgets a segment once it is loaded, so what was loaded must survive a loss of power as well.
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- Work for settle: models seen in a load that no rate card was known for yet.
 CREATE TABLE $database.unresolved

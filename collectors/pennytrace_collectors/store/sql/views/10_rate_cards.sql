@@ -2,6 +2,7 @@
 -- for each window of the day and each band of input size in turn, the unit price of every meter, -1 where there is none.
 CREATE OR REPLACE VIEW $database.rate_cards AS
 SELECT
+    cityHash64(rate_card, variant, valid_from) AS rate_set,
     rate_card,
     variant,
     valid_from,
@@ -26,12 +27,24 @@ FROM (
 ) AS listed
 GROUP BY rate_card, variant, valid_from, valid_to;
 
-CREATE OR REPLACE DICTIONARY $database.rate_card_prices
+-- Two steps, because a look-up by text and time costs as much again for every attribute that it is asked for.
+CREATE OR REPLACE DICTIONARY $database.rate_set_at
 (
-    rate_card         String,
-    variant           String,
-    valid_from        DateTime('UTC'),
-    valid_to          DateTime('UTC'),
+    rate_card   String,
+    variant     String,
+    valid_from  DateTime('UTC'),
+    valid_to    DateTime('UTC'),
+    rate_set    UInt64
+)
+PRIMARY KEY rate_card, variant
+SOURCE(CLICKHOUSE(DB '$database' TABLE 'rate_cards'$dictionary_credentials))
+LAYOUT(COMPLEX_KEY_RANGE_HASHED())
+RANGE(MIN valid_from MAX valid_to)
+LIFETIME(0);
+
+CREATE OR REPLACE DICTIONARY $database.rate_sets
+(
+    rate_set          UInt64,
     windows           Array(UInt32),
     thresholds        Array(Int64),
     unit_prices       Array(Decimal(38, 18)),
@@ -39,10 +52,9 @@ CREATE OR REPLACE DICTIONARY $database.rate_card_prices
     price_valid_from  DateTime('UTC'),
     catalog           String
 )
-PRIMARY KEY rate_card, variant
+PRIMARY KEY rate_set
 SOURCE(CLICKHOUSE(DB '$database' TABLE 'rate_cards'$dictionary_credentials))
-LAYOUT(COMPLEX_KEY_RANGE_HASHED())
-RANGE(MIN valid_from MAX valid_to)
+LAYOUT(HASHED())
 LIFETIME(0);
 
 CREATE OR REPLACE VIEW $database.resolved_models AS

@@ -45,9 +45,9 @@ FROM
     (
         SELECT
             *,
-            dictGetOrDefault('$database.rate_card_prices',
+            dictGetOrDefault('$database.rate_sets',
                 ('windows', 'thresholds', 'unit_prices', 'currency', 'price_valid_from', 'catalog'),
-                (model.1, variant), toDateTime(started_at, 'UTC'),
+                dictGetOrDefault('$database.rate_set_at', 'rate_set', (model.1, variant), toDateTime(started_at, 'UTC'), toUInt64(0)),
                 (CAST([] AS Array(UInt32)), CAST([] AS Array(Int64)), arrayWithConstant($meter_count, toDecimal128(-1, 18)),
                  '', toDateTime(0, 'UTC'), '')) AS rates
         FROM
