@@ -24,6 +24,7 @@ _COLLECTOR_STARTS_S: Final = 60.0
 _COLLECTOR_STOPS_S: Final = 25.0
 _SHOP_STOPS_S: Final = 8.0
 _LINES_TOLD: Final = 8
+_NO_PROXY: Final = ("no_proxy", "NO_PROXY")
 
 
 @contextlib.contextmanager
@@ -35,7 +36,7 @@ def collector(folder: Folder, *, prices: Path | None) -> Iterator[RunningCollect
     """
     options = ("--prices", str(prices)) if prices else ()
     command = (*leash.COMMAND, "collect", "--state", str(folder.state), *_FREE_PORTS, *options)
-    folder.state.mkdir(mode=0o700)  # the working directory as well: the store leaves a cache in that
+    folder.state.mkdir(mode=0o700)  # the working directory too: the embedded engine leaves an empty folder in that
     with folder.log.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             command,
@@ -107,13 +108,15 @@ def pennytrace(*arguments: str) -> str:
 
 def clean_environment() -> dict[str, str]:
     """Return the environment without what would lead the demo to the reader's own store, collector or provider."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PENNYTRACE_", "OTEL_", "OPENAI_"))
-    }
-    here = [kept[name] for name in ("NO_PROXY", "no_proxy") if kept.get(name)] + ["127.0.0.1"]
-    return {**kept, "NO_PROXY": ",".join(here), "no_proxy": ",".join(here)}
+    misleading = ("PENNYTRACE_", "OTEL_", "OPENAI_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(misleading)}
+    return {**kept, **past_proxies()}
+
+
+def past_proxies() -> dict[str, str]:
+    """Return the variables that keep calls within this machine from a proxy, whatever else goes through it."""
+    known = [os.environ[name] for name in _NO_PROXY if os.environ.get(name)]
+    return dict.fromkeys(_NO_PROXY, ",".join([*known[:1], "127.0.0.1"]))
 
 
 @contextlib.contextmanager

@@ -73,6 +73,7 @@ def play(wish: Wish, screen: Screen) -> None:
         DemoError: It cannot go on.
     """
     calls = wish.calls or (REAL_CALLS if wish.real else SIMULATED_CALLS)
+    os.environ.update(children.past_proxies())  # the report is read over HTTP too
     with _ended_by_signals(), ExitStack() as stack:
         try:
             stage = _set_up(wish, calls, screen, stack)

@@ -9,13 +9,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, TextIO
 
-from rich.console import Console, Group
+from rich import box
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from pennytrace_collectors.reports.spend import Row, Spend, Unpriced
 
-_BAR: Final = 16
+_BAR: Final = 12
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 _UNPRICED_SHOWN: Final = 5
 
@@ -60,7 +61,12 @@ def write_csv(spend: Spend, out: TextIO) -> None:
 def write_table(spend: Spend, out: TextIO, *, now: datetime) -> None:
     """Write a table for a terminal: bars, totals, and the coverage of what it says."""
     console = Console(file=out, highlight=False, width=None if out.isatty() else 120)
-    console.print(Group(_table(spend), Text(), *_notes(spend, now)))
+    console.print(page(spend, now=now))
+
+
+def page(spend: Spend, *, now: datetime) -> RenderableType:
+    """The report as rich draws it."""
+    return Group(_table(spend), *_notes(spend, now))
 
 
 def money(amount: Decimal | None, *, decimals: int = 4) -> str:
@@ -101,35 +107,43 @@ def _record(row: Row, dimensions: tuple[str, ...]) -> dict[str, Any]:
 
 def _table(spend: Spend) -> Table:
     table = Table(
-        title=_title(spend), title_justify="left", title_style="bold", header_style="bold", show_footer=True
+        title=_title(spend),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_footer=True,
     )
+    totals, currency = spend.totals, _only_currency(spend)
     for position, dimension in enumerate(spend.dimensions):
         table.add_column(dimension, footer="total" if position == 0 else "", overflow="fold")
-    totals = spend.totals
     for name, values in (
         ("calls", [f"{row.coverage.calls:,}" for row in totals]),
         ("input tokens", [f"{row.input_tokens:,}" for row in totals]),
         ("output tokens", [f"{row.output_tokens:,}" for row in totals]),
-        ("cost", [_amount(row) for row in totals]),
+        (f"cost, {currency}" if currency else "cost", [_amount(row, currency) for row in totals]),
     ):
         table.add_column(name, footer="\n".join(values), justify="right", no_wrap=True)
-    table.add_column("share", footer="")
-    table.add_column(
-        "priced", footer="\n".join(_percent(row.coverage.share_of_calls) for row in totals), justify="right"
-    )
+    table.add_column("", no_wrap=True, width=_BAR)
+    priced = [_percent(row.coverage.share_of_calls) for row in totals]
+    table.add_column("priced", footer="\n".join(priced), justify="right", no_wrap=True)
     largest = max((row.cost or Decimal(0) for row in spend.rows), default=Decimal(0))
     for row in spend.rows:
-        coverage = row.coverage
         table.add_row(
             *(Text(part or "(none)") for part in row.key),
-            f"{coverage.calls:,}",
+            f"{row.coverage.calls:,}",
             f"{row.input_tokens:,}",
             f"{row.output_tokens:,}",
-            _amount(row),
+            _amount(row, currency),
             Text(_bar(row.cost or Decimal(0), largest), style="cyan"),
-            _percent(coverage.share_of_calls),
+            _percent(row.coverage.share_of_calls),
         )
     return table
+
+
+def _only_currency(spend: Spend) -> str | None:
+    """The currency of all amounts, to be named once; None when there are several."""
+    return spend.totals[0].currency if len(spend.totals) == 1 else None
 
 
 def _title(spend: Spend) -> str:
@@ -167,8 +181,8 @@ def _why(unpriced: Unpriced) -> str:
     return f"not fully priced: {size} of {unpriced.provider}/{model}: {unpriced.reason}"
 
 
-def _amount(row: Row) -> str:
-    return f"{money(row.cost)} {row.currency}" if row.currency else money(row.cost)
+def _amount(row: Row, named: str | None) -> str:
+    return f"{money(row.cost)} {row.currency}" if row.currency and not named else money(row.cost)
 
 
 def _percent(share: Decimal) -> str:

@@ -19,7 +19,11 @@ PATIENCE_S = 120.0
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the tests' own environment, with what must not lead the demo astray."""
-    misleading = {"PENNYTRACE_STORE": "http://clickhouse.invalid/x", "PENNYTRACE_DISABLED": "true"}
+    misleading = {
+        "PENNYTRACE_STORE": "http://clickhouse.invalid/x",
+        "PENNYTRACE_DISABLED": "true",
+        "HTTP_PROXY": "http://127.0.0.1:1",
+    }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
     return {**kept, **misleading, **(more or {})}
 
