@@ -47,11 +47,11 @@ class Operation:
     """Reads the usage that a response, or a chunk of a stream, carries; None when it carries none."""
     request_characters: Callable[[Body], int]
     """Counts the characters of text in a request, for an estimate; images and audio are not text."""
-    chunk_characters: Callable[[Fields], int] | None = None
-    """Counts the characters that a chunk of a stream delivers; None for an operation that never streams."""
+    chunk_characters: Callable[[Fields], int] = lambda chunk: 0
+    """Counts the characters that a chunk of a stream delivers; by default it delivers none that count."""
     with_usage: Callable[[Body], Body | None] | None = None
     """Returns the body of a streamed request that asks for usage too, or None when the caller has decided."""
-    is_usage_chunk: Callable[[Fields], bool] | None = None
+    is_usage_chunk: Callable[[Fields], bool] = lambda chunk: False
     """Recognises the chunk that a stream has only because usage was asked for."""
 
 

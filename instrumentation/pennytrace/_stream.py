@@ -67,10 +67,9 @@ class Meter:
         if usage is not None:
             # Some servers report as they go, and some twice: the last one counts, never the sum.
             self._usage = usage
-            if self._hides and operation.is_usage_chunk is not None and operation.is_usage_chunk(held):
+            if self._hides and operation.is_usage_chunk(held):
                 return True
-        if operation.chunk_characters is not None:
-            self._characters += operation.chunk_characters(held)
+        self._characters += operation.chunk_characters(held)
         return False
 
     @never_break_the_host("ending a stream")

@@ -40,9 +40,10 @@ def fields(thing: Any) -> Mapping[str, Any]:
     Taken from the object's own dict: where a field is missing, asking a pydantic model for it costs more than
     all the rest of reading a response.
     """
-    if isinstance(thing, dict):
-        return thing
-    held: Mapping[str, Any] = getattr(thing, "__dict__", _NOTHING)
+    try:
+        held: Mapping[str, Any] = thing.__dict__
+    except AttributeError:
+        return thing if isinstance(thing, dict) else _NOTHING
     more = getattr(thing, "__pydantic_extra__", None)  # what the library does not know, but the server sent
     return {**held, **more} if more else held
 

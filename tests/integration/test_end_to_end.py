@@ -261,7 +261,12 @@ def test_table_and_csv_say_what_the_json_says(scene: Scene) -> None:
         ["" if row[name] is None else str(row[name]) for name in columns] for row in document["rows"]
     ]
     (total,) = document["totals"]
-    for figure in (f"{total['calls']:,}", f"{total['input_tokens']:,}", f"{exact(total['cost']):,.4f} USD"):
+    for figure in (
+        f"{total['calls']:,}",
+        f"{total['input_tokens']:,}",
+        f"{exact(total['cost']):,.4f}",
+        "USD",
+    ):
         assert figure in scene.table
     assert "Coverage: " in scene.table
 

@@ -12,7 +12,7 @@ from pennytrace_collectors.catalog import genai
 from pennytrace_collectors.catalog.compiled import Catalog
 from pennytrace_collectors.catalog.pricefile import ANY_PROVIDER, card_name
 
-# The price list's provider for names that instrumentations use, where the two differ. Only these, and the list's own ids:
+# The price list's provider for names that instrumentations use, where the two differ. Only these and the list's own:
 # genai-prices would also take whatever contains "openai" for OpenAI, and so a self-hosted compatible server as well.
 _PROVIDER_IDS: Final = {
     "aws.bedrock": "aws",

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pennytrace.errors import ConfigurationError
+
+_MODEL: Final = "gpt-4o-mini"
+
 
 @dataclass(frozen=True, slots=True)
 class Demo:
@@ -33,18 +37,20 @@ class Demo:
             help="call your own endpoint (OPENAI_API_KEY, OPENAI_BASE_URL) instead of the simulated provider; "
             "these few calls cost money",
         )
-        add("--model", metavar="NAME", default="gpt-4o-mini", help="the model for --real [%(default)s]")
+        add("--model", metavar="NAME", help=f"the model for --real [{_MODEL}]")
 
     def run(self, args: argparse.Namespace) -> int:
         """Play the demo; nothing that it has started is left afterwards.
 
         Raises:
-            ConfigurationError: `--real` lacks an endpoint.
+            ConfigurationError: `--real` lacks an endpoint, or `--model` lacks `--real`.
             DemoError: It cannot go on.
         """
         from pennytrace_collectors.demo.needs import check_packages
 
         check_packages()
+        if args.model and not args.real:
+            raise ConfigurationError("--model is for --real: the simulated shop has a model for each feature")
         from pennytrace_collectors.demo.course import Wish, play
         from pennytrace_collectors.demo.screen import Screen
 
@@ -52,7 +58,7 @@ class Demo:
             out=args.out.expanduser().absolute(),
             keep=args.keep,
             real=args.real,
-            model=args.model,
+            model=args.model or _MODEL,
             calls=args.calls,
         )
         play(wish, Screen())

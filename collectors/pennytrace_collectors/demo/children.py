@@ -36,7 +36,8 @@ def collector(folder: Folder, *, prices: Path | None) -> Iterator[RunningCollect
     """
     options = ("--prices", str(prices)) if prices else ()
     command = (*leash.COMMAND, "collect", "--state", str(folder.state), *_FREE_PORTS, *options)
-    folder.state.mkdir(mode=0o700)  # the working directory too: the embedded engine leaves an empty folder in that
+    # The working directory too, because the embedded engine leaves a cache of its own in that.
+    folder.state.mkdir(mode=0o700)
     with folder.log.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             command,

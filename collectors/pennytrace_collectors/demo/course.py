@@ -40,10 +40,11 @@ class Wish:
     """What the demo was asked for."""
 
     out: Path
-    keep: bool = False
-    real: bool = False
-    model: str = "gpt-4o-mini"
-    calls: int | None = None
+    keep: bool
+    real: bool
+    model: str
+    """For all calls of `real`; the simulated shop has one for each feature."""
+    calls: int | None
 
 
 @dataclass(frozen=True, slots=True)

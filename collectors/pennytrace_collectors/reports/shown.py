@@ -157,8 +157,8 @@ def _notes(spend: Spend, now: datetime) -> Iterator[Text]:
         yield Text(
             f"Coverage: {_percent(coverage.share_of_calls)} of {coverage.calls:,} calls and "
             f"{_percent(coverage.share_of_tokens)} of {coverage.tokens:,} tokens are priced; "
-            f"{coverage.estimated_calls:,} calls have estimated usage, {coverage.partly_priced_calls:,} are partly "
-            f"priced, {coverage.unpriced_calls:,} unpriced."
+            f"usage estimated for {coverage.estimated_calls:,}, partly priced {coverage.partly_priced_calls:,}, "
+            f"unpriced {coverage.unpriced_calls:,}."
         )
     for unpriced in spend.unpriced[:_UNPRICED_SHOWN]:
         yield Text(f"  {_why(unpriced)}", style="yellow")
@@ -177,8 +177,8 @@ def _notes(spend: Spend, now: datetime) -> Iterator[Text]:
 
 def _why(unpriced: Unpriced) -> str:
     model = unpriced.model or "(no model)"
-    size = f"{unpriced.calls:,} calls, {unpriced.tokens:,} tokens"
-    return f"not fully priced: {size} of {unpriced.provider}/{model}: {unpriced.reason}"
+    calls = "1 call" if unpriced.calls == 1 else f"{unpriced.calls:,} calls"
+    return f"not fully priced: {calls}, {unpriced.tokens:,} tokens of {unpriced.provider}/{model}: {unpriced.reason}"
 
 
 def _amount(row: Row, named: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -118,16 +118,16 @@ def read_spend(reader: Reader, dimensions: Sequence[str], period: Period) -> Spe
     """
     columns = ", ".join(f"{_expression(name)} AS by_{name}" for name in dimensions)
     bounds = {"since": _nanoseconds(period.since), "until": _nanoseconds(period.until)}
+    # Rows and reasons come from one query: a settle between two would make the report contradict itself.
     found = reader.rows("spend.sql", values={"dimensions": columns}, parameters=bounds)
     rows = _in_one_currency([_row(record, dimensions) for record in found])
-    reasons = reader.rows("reasons.sql", parameters=bounds)
     lists = reader.rows("price_list.sql")
     return Spend(
         dimensions=tuple(dimensions),
         period=period,
         rows=tuple(sorted(rows, key=_by_falling_cost)),
         totals=tuple(_totals(rows)),
-        unpriced=tuple(Unpriced(**record) for record in reasons),
+        unpriced=tuple(_unpriced(found)),
         price_list=_price_list(lists[0]) if lists else None,
     )
 
@@ -168,11 +168,24 @@ def _in_one_currency(rows: Iterable[Row]) -> list[Row]:
     for row in sorted(rows, key=_by_falling_cost):
         by_key[row.key].append(row)
     merged: list[Row] = []
-    for same in by_key.values():
-        priced = [row for row in same if row.currency]
-        unpriced = [row for row in same if not row.currency]
-        merged += [_sum(same[0].key, [*priced[:1], *unpriced]), *priced[1:]]
+    for key, same in by_key.items():
+        currencies = list(dict.fromkeys(row.currency for row in same if row.currency))
+        merged.append(_sum(key, [row for row in same if row.currency in (*currencies[:1], None)]))
+        merged += [_sum(key, [row for row in same if row.currency == other]) for other in currencies[1:]]
     return merged
+
+
+def _unpriced(records: Iterable[Mapping[str, Any]]) -> list[Unpriced]:
+    """What lacks a price and why, by falling tokens."""
+    calls: Counter[tuple[str, str, str]] = Counter()
+    tokens: Counter[tuple[str, str, str]] = Counter()
+    for record in records:
+        if record["lacking_reason"]:
+            cause = (record["lacking_provider"], record["lacking_model"], record["lacking_reason"])
+            calls[cause] += record["calls"]
+            tokens[cause] += record["input_tokens"] + record["output_tokens"]
+    causes = sorted(calls, key=lambda cause: (-tokens[cause], -calls[cause], cause))
+    return [Unpriced(*cause, calls=calls[cause], tokens=tokens[cause]) for cause in causes]
 
 
 def _totals(rows: Sequence[Row]) -> list[Row]:

@@ -12,10 +12,12 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from clickhouse_connect import common, get_client
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error, OperationalError
+from clickhouse_connect.driver.httputil import get_pool_manager
 
 from pennytrace_collectors.errors import StoreError, StoreRefused, StoreUnavailable
 
 DEFAULT_DATABASE: Final = "pennytrace"
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 # One worker writes, so nothing is gained by a session, and a session would refuse a second query beside the first.
 common.set_setting("autogenerate_session_id", False)
 
@@ -88,6 +90,8 @@ def connect(address: Address) -> Client:
             database="default",
             client_name="pennytrace",
             autogenerate_session_id=False,
+            # A proxy in the environment is for elsewhere: it could not reach this machine's loopback.
+            pool_mgr=get_pool_manager() if parts.hostname in _LOOPBACK else None,
         )
 
 
@@ -113,11 +117,8 @@ def _kind(error: Error) -> type[StoreError]:
 
 
 def _embedded(folder: Path) -> Client:
-    (folder / "schemas").mkdir(parents=True, exist_ok=True)
-    # A schema given as a string is cached in a file; by default that is in whatever directory the process is in.
-    return get_client(
-        interface="chdb", path=str(folder), chdb_options={"format_schema_path": str(folder / "schemas")}
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    return get_client(interface="chdb", path=str(folder))
 
 
 def _first_line(error: Exception) -> str:

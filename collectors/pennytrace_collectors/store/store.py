@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
+from importlib.resources import as_file, files
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
@@ -15,6 +15,7 @@ from pennytrace_collectors.store.client import Address, translated
 from pennytrace_collectors.store.settle import ANY_MONTHS, settle
 
 _MESSAGE: Final = "ExportTraceServiceRequest"
+_SCHEMA: Final = files("pennytrace_collectors.store").joinpath("sql", "otlp_traces.proto")
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,8 @@ class Store:
 
     @cached_property
     def _reading(self) -> dict[str, str | int]:
-        schema = files("pennytrace_collectors.store").joinpath("sql", "otlp_traces.proto").read_text("utf-8")
         return {
-            "format_schema_source": "string",
-            "format_schema": schema,
-            "format_schema_message_name": _MESSAGE,
+            **(_schema_file() if self.address.folder else _schema_text()),
             "input_format_parallel_parsing": 0,
             # Threads of their own cost more than they bring to a load that runs beside the receivers.
             "max_threads": 1,
@@ -83,3 +81,18 @@ class Store:
             "optimize_on_insert": 0,
             **ANY_MONTHS,
         }
+
+
+def _schema_file() -> dict[str, str]:
+    """For an embedded store: a schema given as text would be cached in whatever directory the process is in."""
+    with as_file(_SCHEMA) as path:
+        return {"format_schema": f"{path}:{_MESSAGE}"}
+
+
+def _schema_text() -> dict[str, str]:
+    """For a server, which cannot read our files."""
+    return {
+        "format_schema_source": "string",
+        "format_schema": _SCHEMA.read_text("utf-8"),
+        "format_schema_message_name": _MESSAGE,
+    }

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pennytrace import semconv
 from pennytrace._provider import Body, Fields, Operation, Provider, Usage
 from pennytrace._stainless import Stainless
-from pennytrace._usage import Counts, characters, read_counts
+from pennytrace._usage import Counts, characters, fields, read_counts
 
 COMPATIBLE: Final = "openai_compatible"
 """The provider name of a server of unknown host that speaks OpenAI's language; it is often self-hosted."""
@@ -90,18 +90,20 @@ def _is_usage_chunk(chunk: Fields) -> bool:
 
 
 def _chunk_characters(chunk: Fields) -> int:
-    # Runs for every chunk of every stream: written to be quick, with nothing looked up twice.
+    # Runs for every chunk of every stream: written to be quick, and for the chunk that nearly all are.
     count = 0
     for choice in chunk.get("choices") or ():
-        delta = choice.__dict__.get("delta")
-        content = delta.__dict__.get("content") if delta is not None else ""
-        count += len(content) if content else _other_characters(delta)
+        try:
+            content = choice.delta.content
+        except AttributeError:  # the report of a content filter has no delta; JSON has only what was sent
+            content = None
+        count += len(content) if content else _other_characters(choice)
     return count
 
 
-def _other_characters(delta: Any) -> int:
+def _other_characters(choice: Any) -> int:
     """Count the texts of a delta that is not plain content: a tool call, a refusal, reasoning."""
-    return characters(delta, skip=_NOT_TEXT)
+    return characters(fields(choice).get("delta"), skip=_NOT_TEXT)
 
 
 def _chat_characters(body: Body) -> int:

@@ -203,6 +203,12 @@ def test_real_without_an_endpoint_says_what_to_set(tmp_path: Path, missing: str)
     assert not (tmp_path / "demo-output").exists()
 
 
+def test_a_model_is_chosen_for_the_readers_own_endpoint_only(tmp_path: Path) -> None:
+    done = demo(tmp_path, "--model", "gpt-4o")
+    assert done.returncode == 1
+    assert "--model is for --real" in done.stderr
+
+
 def test_a_shop_that_cannot_reach_its_endpoint_says_what_it_saw(tmp_path: Path) -> None:
     script = shutil.copy(str(files("pennytrace_collectors.demo").joinpath("shop.py")), tmp_path)
     nobody = {

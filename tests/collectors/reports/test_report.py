@@ -138,7 +138,7 @@ def test_the_table_says_what_is_not_in_it(state: Path, capsys: pytest.CaptureFix
 
     assert "LLM spend by feature, model" in table
     assert "2.0000 EUR" in table
-    assert "5 unpriced" in table
+    assert "unpriced 5." in table
     assert "openai/nobody-knows: unknown model" in table
     assert "Prices: genai-prices" in table
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -324,14 +327,32 @@ def test_a_servers_password_is_not_shown_when_it_does_not_answer() -> None:
     assert "s3cret" not in str(raised.value)
 
 
-def test_nothing_is_written_to_the_working_directory(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_written_to_the_working_directory(folder: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
-    store = open_store(f"chdb://{folder}")
-    load_and_settle(store, [otlp.span()])
-    store.close()
+    script = (
+        "from pennytrace_collectors.store import open_store\n"
+        "from tests.collectors import calls, otlp\n"
+        f"store = open_store({f'chdb://{folder}'!r})\n"
+        "calls.load_and_settle(store, [otlp.span()])\n"
+        "store.close()\n"
+    )
+    # In a process of its own: the engine takes note of its directory once, when it starts.
+    root = Path(__file__).parents[3]
+    subprocess.run(
+        [sys.executable, "-c", script], cwd=elsewhere, env=os.environ | {"PYTHONPATH": str(root)}, check=True
+    )
 
     assert list(elsewhere.iterdir()) == []
+
+
+def test_a_proxy_in_the_environment_is_not_asked_for_what_is_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    with pytest.raises(StoreError) as raised:
+        open_store("http://127.0.0.1:1/costs")
+
+    assert "proxy" not in str(raised.value).lower()

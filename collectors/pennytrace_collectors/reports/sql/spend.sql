@@ -1,6 +1,9 @@
 SELECT
     $dimensions,
     currency,
+    if(status = 'priced', '', provider) AS lacking_provider,
+    if(status = 'priced', '', model) AS lacking_model,
+    if(status = 'priced', '', toString(reason)) AS lacking_reason,
     count() AS calls,
     sum(call.input_tokens) AS input_tokens,
     sum(call.output_tokens) AS output_tokens,
