@@ -8,7 +8,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from ._guard import logger, never_break_the_host, tell_once
@@ -48,11 +48,15 @@ class Transport(Protocol):
         ...
 
 
+Encode = Callable[[], bytes]
+"""A finished span, as a function that writes it down."""
+
+
 class Delivery(Protocol):
     """Where finished spans go. What it promises about loss is its own; `put` never blocks."""
 
-    def put(self, span: bytes) -> None:
-        """Take a span, or refuse it visibly."""
+    def put(self, span: Encode) -> None:
+        """Take a span, or refuse it visibly; it is written down later, in another thread."""
         ...
 
     def flush(self, timeout: float) -> bool:
@@ -113,7 +117,7 @@ class QueuedDelivery:
 
     def start_afresh(self) -> None:
         """Begin with nothing: at first, and in a forked child, whose parent delivers what was there."""
-        self._queue: deque[bytes | _Marker] = deque()
+        self._queue: deque[Encode | _Marker] = deque()
         self._bell = _Doorbell()
         self._sending = threading.Lock()  # held for as long as there is a sender thread
         self._counting = threading.Lock()
@@ -127,7 +131,7 @@ class QueuedDelivery:
         """Spans that the collector did not want."""
         self._transport.close()
 
-    def put(self, span: bytes) -> None:
+    def put(self, span: Encode) -> None:
         """Take a span; when the queue is full, refuse it, count it and say so once."""
         waiting = len(self._queue)
         if waiting >= self._capacity:
@@ -225,7 +229,9 @@ class QueuedDelivery:
             item = self._queue.popleft()
             if isinstance(item, _Marker):
                 return batch, item
-            batch.append(item)
+            span = _written(item)
+            if span is not None:
+                batch.append(span)
         return batch, None
 
     @never_break_the_host("sending calls to the collector")
@@ -251,6 +257,11 @@ class QueuedDelivery:
     def _reject(self, spans: int, reason: str) -> None:
         self.rejected += spans
         tell_once("rejected", "pennytrace lost %d calls: the collector does not take them: %s", spans, reason)
+
+
+@never_break_the_host("writing a span")
+def _written(encode: Encode) -> bytes:
+    return encode()
 
 
 _deliveries: weakref.WeakSet[QueuedDelivery] = weakref.WeakSet()

@@ -51,8 +51,8 @@ class Operation:
     """Counts the characters that a chunk of a stream delivers; by default it delivers none that count."""
     with_usage: Callable[[Body], Body | None] | None = None
     """Returns the body of a streamed request that asks for usage too, or None when the caller has decided."""
-    is_usage_chunk: Callable[[Fields], bool] = lambda chunk: False
-    """Recognises the chunk that a stream has only because usage was asked for."""
+    delivers: str = ""
+    """The field of a chunk that holds what it delivers: empty in the one that is only there for usage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,10 @@ class JsonBody:
         """Nothing is held back."""
         return None
 
+    def disown(self) -> None:
+        """Leave the call to the process that began it."""
+        self._call.disown()
+
     @never_break_the_host("reading usage from a body")
     def finish(self, error: BaseException | None = None) -> None:
         """End the call with the usage of the body, if all of it was read."""
@@ -83,6 +87,10 @@ class EventStream:
     def finish(self, error: BaseException | None = None) -> None:
         """End the call."""
         self._meter.finish(error)
+
+    def disown(self) -> None:
+        """Leave the call to the process that began it."""
+        self._meter.disown()
 
     def _is_ours(self, event: bytes) -> bool:
         lines = (line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))

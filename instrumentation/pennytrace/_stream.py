@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import os
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from . import semconv
 from ._call import Call, outcome
@@ -14,11 +15,18 @@ from ._provider import Body, Fields, Operation, Usage
 from ._usage import estimate, fields
 
 
+_AT_ONCE: Final = 32  # chunks that are read together
+
+
 class Ending(Protocol):
     """A call whose end depends on what the app does with a response."""
 
     def finish(self, error: BaseException | None = None) -> None:
         """End the call; only the first time counts."""
+        ...
+
+    def disown(self) -> None:
+        """Leave the call to the process that began it: this one is a copy of it."""
         ...
 
 
@@ -36,54 +44,88 @@ def _end_all() -> None:
         ending.finish()
 
 
-class Meter:
-    """What one stream has delivered so far."""
+def _disown_all() -> None:
+    for ending in list(_open):
+        ending.disown()
 
-    __slots__ = ("__weakref__", "_body", "_call", "_characters", "_chunk", "_hides", "_operation", "_usage")
+
+os.register_at_fork(after_in_child=_disown_all)
+
+
+class Meter:
+    """What one stream has delivered so far.
+
+    Chunks are read a few at a time: between two of them the app and its client library do so much else that
+    reading each one by itself would take three times as long.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_body",
+        "_call",
+        "_characters",
+        "_enough",
+        "_last",
+        "_operation",
+        "_unread",
+        "_usage",
+        "hides",
+    )
 
     def __init__(self, call: Call, operation: Operation, body: Body, *, hides_usage_chunk: bool) -> None:
         self._call = call
         self._operation = operation
         self._body = body
-        self._hides = hides_usage_chunk
         self._characters = 0
-        self._chunk: Fields | None = None
+        self._last: Fields | None = None
         self._usage: Usage | None = None
+        self._unread: list[Any] = []
+        self._enough = 1  # the first is read at once, for its time
+        self.hides = hides_usage_chunk
+        """Whether there will be a chunk that the app did not ask for."""
         end_with_the_process(self)
 
-    @property
-    def hides(self) -> bool:
-        """Whether there is a chunk that the app did not ask for."""
-        return self._hides
-
-    @never_break_the_host("reading a chunk of a stream")
     def take(self, chunk: Any) -> bool:
-        """Note what a chunk carries; True when the app must not see it, because only we asked for it."""
-        if self._chunk is None:
+        """Note a chunk; True when the app must not see it, because only we asked for it."""
+        self._unread.append(chunk)
+        if len(self._unread) < self._enough and getattr(chunk, self._operation.delivers, None):
+            return False
+        return bool(self._read())
+
+    @never_break_the_host("reading chunks of a stream")
+    def _read(self) -> bool:
+        unread, self._unread, self._enough = self._unread, [], _AT_ONCE
+        if self._last is None and unread:
             self._call.first_chunk()
-        held = self._chunk = fields(chunk)
         operation = self._operation
-        usage = operation.usage(held)
-        if usage is not None:
-            # Some servers report as they go, and some twice: the last one counts, never the sum.
-            self._usage = usage
-            if self._hides and operation.is_usage_chunk(held):
-                return True
-        self._characters += operation.chunk_characters(held)
-        return False
+        for chunk in unread:
+            held = self._last = fields(chunk)
+            usage = operation.usage(held)
+            if usage is not None:
+                # Some servers report as they go, and some twice: the last one counts, never the sum.
+                self._usage = usage
+            self._characters += operation.chunk_characters(held)
+        # Only the last can be the one: what delivers nothing is read at once.
+        last = self._last or {}
+        return self.hides and operation.usage(last) is not None and not last.get(operation.delivers)
 
     @never_break_the_host("ending a stream")
     def finish(self, error: BaseException | None = None) -> None:
         """End the call; what the provider did not count is estimated from what was delivered."""
+        self._read()
         usage, source = self._usage, semconv.MEASURED
         if usage is None:
             usage, source = self._estimate(), semconv.ESTIMATED
-        self._call.finish(outcome(self._chunk or {}, usage=usage, source=source, error=error))
+        self._call.finish(outcome(self._last or {}, usage=usage, source=source, error=error))
+
+    def disown(self) -> None:
+        """Leave the call to the process that began it."""
+        self._call.disown()
 
     def _estimate(self) -> Usage:
         return estimate(
             request_characters=self._operation.request_characters(self._body),
-            delivered_characters=self._characters if self._chunk is not None else None,
+            delivered_characters=self._characters if self._last is not None else None,
         )
 
 
@@ -99,6 +141,7 @@ class Chunks:
         self._inner = inner
         self._meter = meter
         self._reading = False
+        self._unhook: Callable[[], object] = _nothing
         self._unhook = _on_close(response, "close", self)
 
     def __iter__(self) -> Iterator[Any]:
@@ -143,6 +186,7 @@ class AsyncChunks:
         self._inner = inner
         self._meter = meter
         self._reading = False
+        self._unhook: Callable[[], object] = _nothing
         self._unhook = _on_close(response, "aclose", self)
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -176,6 +220,10 @@ class AsyncChunks:
 
     def __del__(self) -> None:
         self.end()
+
+
+def _nothing() -> None:
+    return
 
 
 def _on_close(response: Any, method: str, chunks: Chunks | AsyncChunks) -> Callable[[], None]:

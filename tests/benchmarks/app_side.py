@@ -31,9 +31,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 import pennytrace
-from pennytrace import _lifecycle, _settings
+from pennytrace import _active, _lifecycle, _settings
+from pennytrace._call import Recorder
 from pennytrace._delivery import BATCH
-from pennytrace._otlp import Span, encode_span
 
 CHUNKS = 100
 _SINK = """
@@ -85,8 +85,8 @@ class Figures:
 def measure(*, rounds: int, calls: int) -> Figures:
     """Take all figures, from `rounds` blocks of `calls` calls."""
     with sink() as endpoint:
-        delivery = _delivery(endpoint)
         pennytrace.init(endpoint=endpoint, service="benchmark")
+        delivery = _delivery(endpoint)
         figures = Figures(
             chat_us=_added(_chats, delivery, rounds, calls),
             stream_of_100_chunks_us=_added(_streams, delivery, rounds, max(1, calls // 10)),
@@ -222,11 +222,28 @@ def _delivery(endpoint: str) -> float:
     return statistics.median(taken) / BATCH * 1e6
 
 
-def _span() -> bytes:
-    numbers = {f"gen_ai.usage.{number}": number for number in range(6)}
-    texts = {f"gen_ai.attribute.{number}": "gpt-4o-mini-2024" for number in range(10)}
-    span = Span(b"t" * 16, b"s" * 8, None, "chat gpt-4o-mini", 1, 2, {**numbers, **texts}, False)
-    return encode_span(span)
+def _span() -> Callable[[], bytes]:
+    """Return a call that has been made, as it waits for its delivery."""
+    waiting: list[Callable[[], bytes]] = []
+    recorder = _active.recorder
+    _active.use(Recorder(delivery=_Waiting(waiting), service="benchmark", defaults={}))
+    _chats(1)
+    _active.use(recorder)
+    return waiting[0]
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    calls: list[Callable[[], bytes]]
+
+    def put(self, span: Callable[[], bytes]) -> None:
+        self.calls.append(span)
+
+    def flush(self, timeout: float) -> bool:
+        return True
+
+    def close(self, timeout: float) -> bool:
+        return True
 
 
 def _answer(request: httpx2.Request) -> httpx2.Response:

@@ -85,10 +85,6 @@ def _with_usage(body: Body) -> Body | None:
     return {**body, "stream_options": {**options, "include_usage": True}}
 
 
-def _is_usage_chunk(chunk: Fields) -> bool:
-    return not chunk.get("choices")
-
-
 def _chunk_characters(chunk: Fields) -> int:
     # Runs for every chunk of every stream: written to be quick, and for the chunk that nearly all are.
     count = 0
@@ -129,7 +125,7 @@ PROVIDER = Provider(
             request_characters=_chat_characters,
             chunk_characters=_chunk_characters,
             with_usage=_with_usage,
-            is_usage_chunk=_is_usage_chunk,
+            delivers="choices",
         ),
         "/embeddings": Operation(
             name="embeddings",
