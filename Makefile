@@ -43,7 +43,7 @@ unit: setup ## all tests but those that need the real engines
 
 engines: setup ## real vLLM on the CPU, where its CPU builds can be had (REQUIRE_ENGINES=1: or fail)
 	@echo "==> real engines (a virtual environment of their own; 3.5 GB and some minutes, once)"
-	@export PENNYTRACE_ENGINES=$(ENGINES); bash tests/engines/install.sh; status=$$?; \
+	@export PENNYTRACE_ENGINES=$(ENGINES) PYTHON=$(abspath $(BIN))/python; bash tests/engines/install.sh; status=$$?; \
 	if [ $$status -eq 0 ]; then $(PYTEST) -m engines tests/integration; \
 	elif [ $$status -eq 3 ] && [ "$(REQUIRE_ENGINES)" != 1 ]; then echo "==> skipped: the tests with real engines (see above)"; \
 	else echo "==> the real engines could not be installed"; exit 1; fi

@@ -14,7 +14,6 @@ from ._guard import never_break_the_host
 from ._provider import Body, Fields, Operation, Usage
 from ._usage import estimate, fields
 
-
 _AT_ONCE: Final = 32  # chunks that are read together
 
 

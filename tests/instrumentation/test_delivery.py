@@ -232,6 +232,19 @@ class TestFork:
         names = sorted(call.name for call in calls())
         assert names == [f"chat {MODEL}", "embeddings child"]
 
+    def test_a_stream_that_is_open_stays_the_parents(
+        self, provider: Provider, client: openai.OpenAI, calls: Calls
+    ) -> None:
+        stream = client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)
+        next(stream)
+        child = os.fork()
+        if child == 0:
+            stream._iterator.end()  # type: ignore[attr-defined]  # what the garbage collector may do there
+            os._exit(0 if pennytrace.flush(10) else 2)
+        assert os.waitpid(child, 0)[1] == 0
+        assert len(list(stream)) == 3
+        assert len(calls()) == 1
+
     def test_a_child_of_multiprocessing_delivers_before_it_ends(
         self, provider: Provider, sink: Sink, recording: None
     ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -154,6 +156,25 @@ class TestErrors:
         (call,) = calls()
         assert call.attributes[semconv.ERROR_TYPE] == "openai.APIConnectionError"
         assert call.attributes[semconv.SERVER_PORT] == 9
+
+    def test_the_exception_and_what_it_holds_are_not_kept(
+        self, client: openai.OpenAI, provider: Provider, calls: Calls
+    ) -> None:
+        provider.answer = Answer(status=404)
+
+        class Held:
+            pass
+
+        def fails() -> weakref.ref[Held]:
+            held = Held()
+            with pytest.raises(openai.NotFoundError):
+                client.chat.completions.create(model=MODEL, messages=MESSAGES)
+            return weakref.ref(held)
+
+        held = fails()
+        gc.collect()
+        assert held() is None
+        assert calls()[0].failed
 
     def test_retries_are_one_call(self, client: openai.OpenAI, provider: Provider, calls: Calls) -> None:
         provider.answer = Answer(status=500, headers={"retry-after-ms": "1", "retry-after": "0.001"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, TextIO
@@ -69,13 +69,19 @@ def page(spend: Spend, *, now: datetime) -> RenderableType:
     return Group(_table(spend), *_notes(spend, now))
 
 
-def money(amount: Decimal | None, *, decimals: int = 4) -> str:
+def money(amount: Decimal | None, *, decimals: int) -> str:
     """An amount for people: grouped, to a number of decimals; a question mark when it is not known."""
     if amount is None:
         return "?"
     if 0 < amount < Decimal(1).scaleb(-decimals):
         return f"< {Decimal(1).scaleb(-decimals):f}"
     return f"{amount:,.{decimals}f}"
+
+
+def decimals_for(amounts: Iterable[Decimal | None]) -> int:
+    """How many decimals a column of money needs, so that its largest amount shows at least four digits: 2 to 9."""
+    largest = max((amount for amount in amounts if amount is not None), default=Decimal(0))
+    return max(2, min(9, 3 - largest.adjusted())) if largest else 2
 
 
 def exact(amount: Decimal | None) -> str | None:
@@ -115,13 +121,14 @@ def _table(spend: Spend) -> Table:
         show_footer=True,
     )
     totals, currency = spend.totals, _only_currency(spend)
+    decimals = decimals_for(row.cost for row in spend.rows)
     for position, dimension in enumerate(spend.dimensions):
         table.add_column(dimension, footer="total" if position == 0 else "", overflow="fold")
     for name, values in (
         ("calls", [f"{row.coverage.calls:,}" for row in totals]),
         ("input tokens", [f"{row.input_tokens:,}" for row in totals]),
         ("output tokens", [f"{row.output_tokens:,}" for row in totals]),
-        (f"cost, {currency}" if currency else "cost", [_amount(row, currency) for row in totals]),
+        (f"cost, {currency}" if currency else "cost", [_amount(row, currency, decimals) for row in totals]),
     ):
         table.add_column(name, footer="\n".join(values), justify="right", no_wrap=True)
     table.add_column("", no_wrap=True, width=_BAR)
@@ -134,7 +141,7 @@ def _table(spend: Spend) -> Table:
             f"{row.coverage.calls:,}",
             f"{row.input_tokens:,}",
             f"{row.output_tokens:,}",
-            _amount(row, currency),
+            _amount(row, currency, decimals),
             Text(_bar(row.cost or Decimal(0), largest), style="cyan"),
             _percent(row.coverage.share_of_calls),
         )
@@ -181,8 +188,9 @@ def _why(unpriced: Unpriced) -> str:
     return f"not fully priced: {calls}, {unpriced.tokens:,} tokens of {unpriced.provider}/{model}: {unpriced.reason}"
 
 
-def _amount(row: Row, named: str | None) -> str:
-    return f"{money(row.cost)} {row.currency}" if row.currency and not named else money(row.cost)
+def _amount(row: Row, named: str | None, decimals: int) -> str:
+    amount = money(row.cost, decimals=decimals)
+    return f"{amount} {row.currency}" if row.currency and not named else amount
 
 
 def _percent(share: Decimal) -> str:

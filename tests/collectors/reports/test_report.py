@@ -137,7 +137,7 @@ def test_the_table_says_what_is_not_in_it(state: Path, capsys: pytest.CaptureFix
     table = _report(capsys, state)
 
     assert "LLM spend by feature, model" in table
-    assert "2.0000 EUR" in table
+    assert "2.000 EUR" in table
     assert "unpriced 5." in table
     assert "openai/nobody-knows: unknown model" in table
     assert "Prices: genai-prices" in table
