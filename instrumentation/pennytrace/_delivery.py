@@ -216,8 +216,8 @@ class QueuedDelivery:
 
     def _send_one_batch(self) -> None:
         batch, marker = self._take()
-        if batch:
-            self._deliver(batch)
+        if batch and not self._deliver(batch):
+            self.rejected += len(batch)
         if marker is not None:
             with self._counting:
                 self._markers -= 1
@@ -235,28 +235,25 @@ class QueuedDelivery:
         return batch, None
 
     @never_break_the_host("sending calls to the collector")
-    def _deliver(self, batch: list[bytes]) -> None:
+    def _deliver(self, batch: list[bytes]) -> bool:
         backoff = _FIRST_BACKOFF
         while True:
             answer = self._trouble = self._transport.send(batch)
             if answer.accepted:
-                return
+                return True
             if not answer.again:
-                self._reject(len(batch), answer.reason)
-                return
+                _tell_of_loss(len(batch), answer.reason)
+                return False
             tell_once("delivery", "pennytrace cannot deliver, and keeps trying: %s", answer.reason)
             # A flush cuts our own waiting short, never what the collector asked for.
             self._bell.wait(backoff)
             if answer.after is not None:
-                self._wait_out(answer.after - backoff)
+                threading.Event().wait(max(0.0, answer.after - backoff))
             backoff = min(backoff * 2, _LONGEST_BACKOFF)
 
-    def _wait_out(self, seconds: float) -> None:
-        threading.Event().wait(max(0.0, seconds))
 
-    def _reject(self, spans: int, reason: str) -> None:
-        self.rejected += spans
-        tell_once("rejected", "pennytrace lost %d calls: the collector does not take them: %s", spans, reason)
+def _tell_of_loss(calls: int, reason: str) -> None:
+    tell_once("rejected", "pennytrace lost %d calls: the collector does not take them: %s", calls, reason)
 
 
 @never_break_the_host("writing a span")

@@ -1,6 +1,6 @@
 """OpenAI's client library, and every server that speaks its language: chat completions and embeddings.
 
-Serves openai 1.x, 2.x and 3.x: `tests/instrumentation` names the oldest and newest that are tried.
+The method that is wrapped has been there since openai 1.0.0; the tests pass with 1.40.0 and with 3.54.0.
 """
 
 from __future__ import annotations
