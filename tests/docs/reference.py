@@ -51,7 +51,7 @@ def cli() -> str:
             parts.append(
                 f"\n## {parser.prog}\n\n{_sentence(parser.description)}\n\n| argument | what |\n|---|---|\n"
             )
-            parts += [f"| {_names(action)} | {_cell(action.help)} |\n" for action in _arguments(parser)]
+            parts += [f"| {_names(action)} | {_cell(_help(action))} |\n" for action in _arguments(parser)]
     return "".join(parts)
 
 
@@ -65,6 +65,10 @@ def _with_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Argument
 
 def _arguments(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     return [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+
+
+def _help(action: argparse.Action) -> str:
+    return (action.help or "") % {"default": action.default}
 
 
 def _names(action: argparse.Action) -> str:
