@@ -53,6 +53,8 @@ class Operation:
     """Returns the body of a streamed request that asks for usage too, or None when the caller has decided."""
     delivers: str = ""
     """The field of a chunk that holds what it delivers: empty in the one that is only there for usage."""
+    reports: str = "usage"
+    """The field of a chunk that holds usage, when it holds any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,11 @@ from typing import Any, Final, Protocol
 from . import semconv
 from ._call import Call, outcome
 from ._guard import never_break_the_host
-from ._provider import Body, Fields, Operation, Usage
+from ._provider import Body, Operation, Usage
 from ._usage import estimate, fields
 
-_AT_ONCE: Final = 32  # chunks that are read together
+_UNUSUAL: Final = (AttributeError, LookupError, TypeError, ValueError)
+"""What a chunk of an unexpected shape makes of a quick look; then it is read with care."""
 
 
 class Ending(Protocol):
@@ -54,8 +55,8 @@ os.register_at_fork(after_in_child=_disown_all)
 class Meter:
     """What one stream has delivered so far.
 
-    Chunks are read a few at a time: between two of them the app and its client library do so much else that
-    reading each one by itself would take three times as long.
+    `take` runs for every chunk of every stream, between an app and a client library that do so much else that
+    each further call in it starts cold: the chunk that nearly all are is read without one more than it takes.
     """
 
     __slots__ = (
@@ -63,10 +64,11 @@ class Meter:
         "_body",
         "_call",
         "_characters",
-        "_enough",
+        "_count",
+        "_delivers",
         "_last",
         "_operation",
-        "_unread",
+        "_reports",
         "_usage",
         "hides",
     )
@@ -74,48 +76,49 @@ class Meter:
     def __init__(self, call: Call, operation: Operation, body: Body, *, hides_usage_chunk: bool) -> None:
         self._call = call
         self._operation = operation
+        self._count = operation.chunk_characters
+        self._delivers = operation.delivers
+        self._reports = operation.reports
         self._body = body
         self._characters = 0
-        self._last: Fields | None = None
+        self._last: Any = None
         self._usage: Usage | None = None
-        self._unread: list[Any] = []
-        self._enough = 1  # the first is read at once, for its time
         self.hides = hides_usage_chunk
         """Whether there will be a chunk that the app did not ask for."""
         end_with_the_process(self)
 
     def take(self, chunk: Any) -> bool:
         """Note a chunk; True when the app must not see it, because only we asked for it."""
-        self._unread.append(chunk)
-        if len(self._unread) < self._enough and getattr(chunk, self._operation.delivers, None):
-            return False
-        return bool(self._read())
+        try:
+            held = chunk.__dict__
+            if self._last is not None and held.get(self._reports) is None and held[self._delivers]:
+                self._characters += self._count(held)
+                self._last = chunk
+                return False
+        except _UNUSUAL:
+            pass
+        return bool(self._read(chunk))
 
-    @never_break_the_host("reading chunks of a stream")
-    def _read(self) -> bool:
-        unread, self._unread, self._enough = self._unread, [], _AT_ONCE
-        if self._last is None and unread:
+    @never_break_the_host("reading a chunk of a stream")
+    def _read(self, chunk: Any) -> bool:
+        if self._last is None:
             self._call.first_chunk()
-        operation = self._operation
-        for chunk in unread:
-            held = self._last = fields(chunk)
-            usage = operation.usage(held)
-            if usage is not None:
-                # Some servers report as they go, and some twice: the last one counts, never the sum.
-                self._usage = usage
-            self._characters += operation.chunk_characters(held)
-        # Only the last can be the one: what delivers nothing is read at once.
-        last = self._last or {}
-        return self.hides and operation.usage(last) is not None and not last.get(operation.delivers)
+        self._last = chunk
+        held = fields(chunk)
+        self._characters += self._count(held)
+        usage = self._operation.usage(held)
+        if usage is not None:
+            # Some servers report as they go, and some twice: the last one counts, never the sum.
+            self._usage = usage
+        return self.hides and usage is not None and not held.get(self._delivers)
 
     @never_break_the_host("ending a stream")
     def finish(self, error: BaseException | None = None) -> None:
         """End the call; what the provider did not count is estimated from what was delivered."""
-        self._read()
         usage, source = self._usage, semconv.MEASURED
         if usage is None:
             usage, source = self._estimate(), semconv.ESTIMATED
-        self._call.finish(outcome(self._last or {}, usage=usage, source=source, error=error))
+        self._call.finish(outcome(fields(self._last), usage=usage, source=source, error=error))
 
     def disown(self) -> None:
         """Leave the call to the process that began it."""
