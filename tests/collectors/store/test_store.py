@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from pennytrace_collectors.errors import PriceFileError, StoreError, StoreRefused, StoreTooNew
+from pennytrace_collectors.journal.record import varint
 from pennytrace_collectors.store import Store, open_store
+from tests.benchmarks import collector as benchmark
 from tests.collectors import otlp
 from tests.collectors.calls import load, load_and_settle, one_call, spend
 
@@ -318,6 +320,21 @@ def test_opening_a_store_again_changes_nothing(store: Store, folder: Path) -> No
 def test_an_address_of_neither_kind_is_refused_with_both_forms_shown(dsn: str) -> None:
     with pytest.raises(StoreError, match="expected chdb:///path"):
         open_store(dsn)
+
+
+def test_a_call_takes_less_than_70_bytes_on_disk_ids_included(store: Store) -> None:
+    store.load(
+        b"".join(varint(len(body)) + body for body in (benchmark.body(1000, seed=n) for n in range(30)))
+    )
+    store.settle()
+    store.client.command("OPTIMIZE TABLE pennytrace.calls FINAL")
+
+    size, rows = store.client.query(
+        "SELECT total_bytes, total_rows FROM system.tables WHERE database = 'pennytrace' AND name = 'calls'"
+    ).result_rows[0]
+
+    assert rows == 30_000
+    assert size / rows < 70
 
 
 def test_a_servers_password_is_not_shown_when_it_does_not_answer() -> None:
