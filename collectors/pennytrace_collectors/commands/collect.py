@@ -85,6 +85,8 @@ class Collect:
         from pennytrace_collectors import service, store
 
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        for library in ("clickhouse_connect", "urllib3"):  # what they retry, we report once and in our words
+            logging.getLogger(library).setLevel(logging.CRITICAL)
         parts = service.Parts(open_store=store.open_store, sql_port=_sql_port)
         return service.run(settings(args, os.environ), parts, say=_say)
 

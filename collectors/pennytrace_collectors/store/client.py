@@ -103,7 +103,7 @@ def translated(address: Address) -> Iterator[None]:
     except StoreError:
         raise
     except OperationalError as error:
-        raise StoreUnavailable(f"the store at {address} is not available: {_first_line(error)}") from error
+        raise StoreUnavailable(f"the store at {address} is not available: {_root(error)}") from error
     except Error as error:
         raise _kind(error)(f"the store at {address} answered: {_first_line(error)}") from error
     except (OSError, RuntimeError) as error:
@@ -121,5 +121,13 @@ def _embedded(folder: Path) -> Client:
     return get_client(interface="chdb", path=str(folder))
 
 
-def _first_line(error: Exception) -> str:
+def _root(error: BaseException) -> str:
+    """What the operating system said, if it is to blame; the layers above only repeat it at length."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ConnectionError | TimeoutError):
+        cause = cause.__cause__ or cause.__context__
+    return str(cause or _first_line(error))
+
+
+def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n", 1)[0]
