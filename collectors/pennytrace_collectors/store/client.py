@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from clickhouse_connect import common, get_client
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import Error, OperationalError
+from clickhouse_connect.driver.exceptions import Error, OperationalError, ProgrammingError
 from clickhouse_connect.driver.httputil import get_pool_manager
 
 from pennytrace_collectors.errors import StoreError, StoreRefused, StoreUnavailable
@@ -118,7 +118,13 @@ def _kind(error: Error) -> type[StoreError]:
 
 def _embedded(folder: Path) -> Client:
     folder.mkdir(parents=True, exist_ok=True)
-    return get_client(interface="chdb", path=str(folder))
+    try:
+        return get_client(interface="chdb", path=str(folder))
+    except ProgrammingError as error:
+        raise StoreUnavailable(
+            f"cannot open the store in {str(folder)!r}: another process has it open, or it is not a store; "
+            "stop that process, or read through the collector that runs on it (--state)"
+        ) from error
 
 
 def _root(error: BaseException) -> str:

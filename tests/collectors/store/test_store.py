@@ -316,6 +316,17 @@ def test_opening_a_store_again_changes_nothing(store: Store, folder: Path) -> No
         again.close()
 
 
+def test_a_store_that_another_process_has_open_is_refused_with_what_to_do(store: Store, folder: Path) -> None:
+    script = f"from pennytrace_collectors.store import open_store; open_store({f'chdb://{folder}'!r})"
+
+    second = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert second.returncode != 0
+    assert "another process has it open" in second.stderr
+    load_and_settle(store, [otlp.span()])
+    assert len(spend(store)) == 1
+
+
 @pytest.mark.parametrize("dsn", ["/var/lib/store", "chdb://", "chdb:relative", "postgres://h/db", "http://"])
 def test_an_address_of_neither_kind_is_refused_with_both_forms_shown(dsn: str) -> None:
     with pytest.raises(StoreError, match="expected chdb:///path"):
