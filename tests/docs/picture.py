@@ -23,7 +23,7 @@ def main(state: Path) -> None:
         reader, ["feature", "model"], Period(now - timedelta(hours=1), now + timedelta(minutes=1))
     )
     reader.close()
-    console = Console(record=True, width=112, file=io.StringIO(), highlight=False)
+    console = Console(record=True, width=118, file=io.StringIO(), highlight=False)
     console.print(
         "[bold]$ pennytrace report --by feature,model[/]   [dim](pennytrace demo: simulated calls)[/]\n"
     )
