@@ -14,7 +14,7 @@ from urllib.request import urlopen
 from pennytrace.errors import PennytraceError
 from pennytrace.finding import Finding
 from pennytrace_collectors import running
-from pennytrace_collectors.reports import Period, Spend, open_reader, read_spend
+from pennytrace_collectors.reports import Period, Spend, open_reader, read_spend, shown
 
 _AREA: Final = "collector"
 _TIMEOUT_S: Final = 2
@@ -87,6 +87,7 @@ def _store(state: Path) -> Iterator[Finding]:
         return
     yield from _prices(spend, now)
     yield from _coverage(spend)
+    yield from _losses(spend)
 
 
 def _prices(spend: Spend, now: datetime) -> Iterator[Finding]:
@@ -127,4 +128,14 @@ def _coverage(spend: Spend) -> Iterator[Finding]:
             advice="give the model a [[price]] in a file, and the file to `pennytrace collect --prices`"
             if unpriced.reason in ("unknown model", "unknown provider", "model without a price")
             else "",
+        )
+
+
+def _losses(spend: Spend) -> Iterator[Finding]:
+    for loss in spend.losses[:5]:
+        yield Finding(
+            area="store",
+            state="warning",
+            what=f"in the last 7 days, {shown.lost(loss)}",
+            advice="look at what its log says of pennytrace, and whether it reaches the collector",
         )

@@ -32,7 +32,7 @@ def spend(store: Store, columns: str = "*", where: str = "1") -> list[dict[str, 
     return [dict(zip(found.column_names, row, strict=True)) for row in found.result_rows]
 
 
-def one_call(store: Store, attributes: Mapping[str, str | int]) -> dict[str, Any]:
+def one_call(store: Store, attributes: Mapping[str, str | float]) -> dict[str, Any]:
     """What a single call becomes."""
     made = otlp.span(attributes)
     load_and_settle(store, [made])

@@ -27,7 +27,9 @@ CALL: Mapping[str, str | int] = {
 """The attributes of one chat call that OpenAI bills."""
 
 
-def span(attributes: Mapping[str, str | int] = CALL, *, trace_id: bytes = b"", span_id: bytes = b"") -> Span:
+def span(
+    attributes: Mapping[str, str | float] = CALL, *, trace_id: bytes = b"", span_id: bytes = b""
+) -> Span:
     """Return a client span of 800 ms, with ids of its own unless they are given."""
     return Span(
         trace_id=trace_id or secrets.token_bytes(16),
@@ -105,9 +107,20 @@ def _varint(stream: bytes, offset: int) -> tuple[int, int]:
             return number, offset
 
 
-def _attribute(key: str, value: str | int) -> KeyValue:
-    typed = AnyValue(int_value=value) if isinstance(value, int) else AnyValue(string_value=value)
-    return KeyValue(key=key, value=typed)
+def _attribute(key: str, value: str | float) -> KeyValue:
+    return KeyValue(key=key, value=_any_value(value))
+
+
+def _any_value(value: str | float) -> AnyValue:
+    match value:
+        case bool():
+            return AnyValue(bool_value=value)
+        case int():
+            return AnyValue(int_value=value)
+        case float():
+            return AnyValue(double_value=value)
+        case _:
+            return AnyValue(string_value=value)
 
 
 def _spans_of(

@@ -19,6 +19,7 @@ from genai_prices.types import (
     ConditionalPrice,
     ModelInfo,
     ModelPrice,
+    PriceContext,
     PriceVariant,
     StartDateConstraint,
     TieredPrices,
@@ -30,6 +31,8 @@ from pennytrace_collectors.catalog.prices import ALWAYS, Price, RateCard, per_un
 
 SOURCE: Final = "genai-prices"
 _TIER: Final = "service_tier"
+_PROCESSING: Final = "processing"
+_CONDITIONS: Final = {_TIER, _PROCESSING}
 
 Amount: TypeAlias = Decimal | TieredPrices
 
@@ -93,13 +96,12 @@ def card_name(provider_id: str, model_id: str) -> str:
 def _prices(model: ModelInfo) -> Iterator[Price]:
     windows = _window_starts(model)
     for valid_from, valid_to in periods(_midnight(edge) for edge in _start_dates(model)):
-        for tier in _tiers(model, valid_from):
+        for context in _contexts(model, valid_from):
             for window in windows:
                 moment = valid_from + timedelta(seconds=window)
-                standard = model.get_prices(moment, {_TIER: tier} if tier else None)
-                for above, meter, unit, amount in _lines(standard):
+                for above, meter, unit, amount in _lines(model.get_prices(moment, context)):
                     yield Price(
-                        variant=tier,
+                        variant="+".join(context[key] for key in (_PROCESSING, _TIER) if key in context),
                         valid_from=valid_from,
                         valid_to=valid_to,
                         window_from=window,
@@ -160,11 +162,11 @@ def _window_starts(model: ModelInfo) -> list[int]:
     return sorted(edges)
 
 
-def _tiers(model: ModelInfo, moment: datetime) -> list[str]:
-    """The service tiers that have prices of their own at a moment, '' (the standard one) first."""
+def _contexts(model: ModelInfo, moment: datetime) -> list[PriceContext]:
+    """The ways to call a model that have prices of their own at a moment, the standard one first."""
     active = (v for v in model.price_variants or () if v.constraint is None or v.constraint.active(moment))
-    named = {variant.when[_TIER] for variant in active if set(variant.when) == {_TIER}}
-    return ["", *sorted(named - {"default"})]
+    found = {tuple(sorted(variant.when.items())) for variant in active if set(variant.when) <= _CONDITIONS}
+    return [{}, *(dict(when) for when in sorted(found - {((_TIER, "default"),)}))]
 
 
 def _midnight(day: date) -> datetime:

@@ -17,14 +17,17 @@ class Meter:
     """The genai-prices unit that holds exactly this meter's quantity when it is priced on its own."""
 
 
-# The first ten are in the order in which views/30_normalise.sql computes their quantities.
+# In the order in which views/30_normalise.sql computes their quantities; its last one is counted by views/40_price.sql.
 METERS: Final = (
     Meter(1, "input", "input_tokens"),
     Meter(2, "cache_read", "cache_read_tokens"),
     Meter(3, "cache_write", "cache_write_tokens"),
+    Meter(12, "cache_write_5m", "cache_write_5m_tokens"),
+    Meter(13, "cache_write_1h", "cache_write_1h_tokens"),
     Meter(4, "input_audio", "input_audio_tokens"),
     Meter(5, "cache_audio_read", "cache_audio_read_tokens"),
     Meter(6, "input_image", "input_image_tokens"),
+    Meter(14, "cache_image_read", "cache_image_read_tokens"),
     Meter(7, "output", "output_tokens"),
     Meter(8, "output_reasoning", "output_reasoning_tokens"),
     Meter(9, "output_audio", "output_audio_tokens"),

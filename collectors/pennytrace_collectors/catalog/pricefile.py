@@ -22,9 +22,12 @@ _BILLED_BY: Final = {
     "input": ("input_mtok",),
     "cache_read": ("cache_read_mtok", "input_mtok"),
     "cache_write": ("cache_write_mtok", "input_mtok"),
+    "cache_write_5m": ("cache_write_mtok", "input_mtok"),
+    "cache_write_1h": ("cache_write_1h_mtok", "cache_write_mtok", "input_mtok"),
     "input_audio": ("input_audio_mtok", "input_mtok"),
     "cache_audio_read": ("cache_read_mtok", "input_audio_mtok", "input_mtok"),
     "input_image": ("input_image_mtok", "input_mtok"),
+    "cache_image_read": ("cache_read_mtok", "input_image_mtok", "input_mtok"),
     "output": ("output_mtok",),
     "output_reasoning": ("output_mtok",),
     "output_audio": ("output_audio_mtok", "output_mtok"),
@@ -47,6 +50,7 @@ class OwnPrice(BaseModel):
     input_mtok: Amount | None = None
     cache_read_mtok: Amount | None = None
     cache_write_mtok: Amount | None = None
+    cache_write_1h_mtok: Amount | None = None
     input_audio_mtok: Amount | None = None
     input_image_mtok: Amount | None = None
     output_mtok: Amount | None = None

@@ -21,7 +21,8 @@ class Price:
     """The price of one unit of a meter, and the conditions under which it holds."""
 
     variant: str
-    """Service tier as served, or '' for the standard one."""
+    """'' for the standard price, a service tier as served ('flex'), how calls are submitted ('batch'), or both of them
+    ('batch+flex')."""
     valid_from: datetime
     valid_to: datetime
     window_from: int

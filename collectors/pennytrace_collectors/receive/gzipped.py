@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from pennytrace_collectors.errors import Malformed
@@ -46,15 +46,3 @@ class Gunzip:
         """
         if self._started and not self._member.eof:
             raise Malformed("the gzip body is cut off")
-
-
-def gunzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield what a complete gzip stream unpacks to.
-
-    Raises:
-        Malformed: It is not gzip, or cut off.
-    """
-    stream = Gunzip()
-    for piece in pieces:
-        yield from stream.feed(piece)
-    stream.finish()

@@ -11,12 +11,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pennytrace_collectors.errors import BadRequest, Overloaded, Unsupported
 
-from .incoming import ClientGone, Incoming
+from .gzipped import Gunzip
+from .incoming import ClientGone, Incoming, Unpacker
 from .intake import Intake
 from .status import encode, failure, http_status, refusal, success
+from .zstd import Unzstd
 
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
+
+_UNPACKERS: Final[Mapping[str, Callable[[], Unpacker]]] = {"gzip": Gunzip, "zstd": Unzstd}
+_PLAIN: Final = ("identity", "")
+# In an answer it tells the sender which encodings of requests are read here (RFC 9110, 12.5.3).
+_TAKEN: Final = ((b"accept-encoding", ", ".join(_UNPACKERS).encode()),)
 
 _TRACES: Final = "/v1/traces"
 _OTHER_SIGNALS: Final = {"/v1/metrics": "metrics", "/v1/logs": "logs", "/v1development/profiles": "profiles"}
@@ -86,10 +93,11 @@ class _Application:
     async def _take(self, headers: Mapping[bytes, bytes], incoming: Incoming, *, as_json: bool) -> Reply:
         _require_readable(headers)
         with self._intake.budget.hold() as hold:
-            body = await incoming.read(hold, packed=_encoding(headers) == "gzip")
+            unpacker = _UNPACKERS.get(_encoding(headers))
+            body = await incoming.read(hold, unpacker=unpacker and unpacker())
             accept = self._intake.accept_json if as_json else self._intake.accept_protobuf
             checked = await accept(body)
-        return _message(200, success(checked), as_json=as_json)
+        return _message(200, success(checked), as_json=as_json, headers=_TAKEN)
 
 
 def _media_type(headers: Mapping[bytes, bytes]) -> str:
@@ -103,13 +111,15 @@ def _encoding(headers: Mapping[bytes, bytes]) -> str:
 def _require_readable(headers: Mapping[bytes, bytes]) -> None:
     if (media_type := _media_type(headers)) not in (PROTOBUF, JSON):
         raise Unsupported(f"the Content-Type is {media_type!r}; send {PROTOBUF!r} or {JSON!r}")
-    if (encoding := _encoding(headers)) not in ("identity", "gzip", ""):
-        raise Unsupported(f"the Content-Encoding is {encoding!r}; send 'gzip' or none")
+    if (encoding := _encoding(headers)) not in (*_UNPACKERS, *_PLAIN):
+        raise Unsupported(
+            f"the Content-Encoding is {encoding!r}; send {' or '.join(map(repr, _UNPACKERS))} or none"
+        )
 
 
 def _error(error: BadRequest | Overloaded, *, as_json: bool) -> Reply:
     # Not all of the body may have been read, so that nothing else can follow on this connection.
-    headers: tuple[tuple[bytes, bytes], ...] = ((b"connection", b"close"),)
+    headers: tuple[tuple[bytes, bytes], ...] = (*_TAKEN, (b"connection", b"close"))
     if isinstance(error, Overloaded):
         headers += ((b"retry-after", b"%d" % error.retry_after_s),)
     return _message(http_status(error), failure(error), as_json=as_json, headers=headers)

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Final, Protocol
 
 from starlette.types import Receive
 
 from pennytrace_collectors.errors import Malformed
 
 from .budget import Hold
-from .gzipped import Gunzip
 
 _READ_PAST_BYTES: Final = 256 * 1024**2
 _READ_PAST_S: Final = 10.0
+
+
+class Unpacker(Protocol):
+    """Unpacks a stream piece by piece; raises Malformed where it cannot."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield what the next bytes unpack to, in pieces small enough to stop between them."""
+        ...
+
+    def finish(self) -> None:
+        """Say that the stream ends here."""
+        ...
 
 
 class ClientGone(Exception):
@@ -34,19 +45,19 @@ class Incoming:
         self._announced = int(announced) if announced.isdigit() else 0
         self._waits_for_consent = headers.get(b"expect", b"").lower() == b"100-continue"
 
-    async def read(self, hold: Hold, *, packed: bool) -> bytes:
-        """Return the body, unpacked when it is `packed` with gzip, with its size added to `hold`.
+    async def read(self, hold: Hold, *, unpacker: Unpacker | None) -> bytes:
+        """Return the body, unpacked if there is an `unpacker`, with its size added to `hold`.
 
         Raises:
             TooLarge: It is too large, as announced or as it turns out.
             Overloaded: There is no room for it now.
-            Malformed: It is not gzip although it says so, or does not arrive in time.
+            Malformed: It cannot be unpacked, or does not arrive in time.
             ClientGone: The client went away.
         """
         hold.require(self._announced)
         try:
             async with asyncio.timeout(self._limit_s):
-                pieces = await (self._unpacked(hold) if packed else self._plain(hold))
+                pieces = await (self._unpacked(hold, unpacker) if unpacker else self._plain(hold))
         except TimeoutError:
             self._ended = True
             raise Malformed(f"the body did not arrive within {self._limit_s:g} seconds") from None
@@ -74,14 +85,13 @@ class Incoming:
             pieces.append(piece)
         return pieces
 
-    async def _unpacked(self, hold: Hold) -> list[bytes]:
+    async def _unpacked(self, hold: Hold, unpacker: Unpacker) -> list[bytes]:
         pieces = []
-        stream = Gunzip()
         async for packed in self._pieces():
-            for piece in stream.feed(packed):
+            for piece in unpacker.feed(packed):
                 hold.grow(len(piece))
                 pieces.append(piece)
-        stream.finish()
+        unpacker.finish()
         return pieces
 
     async def _pieces(self) -> AsyncIterator[bytes]:

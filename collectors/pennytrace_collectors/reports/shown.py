@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pennytrace_collectors.reports.spend import Row, Spend, Unpriced
+from pennytrace_collectors.reports.spend import Comparison, Loss, Row, Spend, Unpriced
 
 _BAR: Final = 12
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
@@ -39,6 +39,21 @@ def write_json(spend: Spend, out: TextIO) -> None:
             }
             for u in spend.unpriced
         ],
+        "lost": [
+            {
+                "service": loss.service,
+                "environment": loss.environment,
+                "reason": loss.reason,
+                "calls": loss.calls,
+            }
+            for loss in spend.losses
+        ],
+        "reported": {
+            "calls": spend.compared.calls,
+            "reported_cost": exact(spend.compared.reported),
+            "computed_cost": exact(spend.compared.computed),
+            "currency": "USD",
+        },
         "price_list": price_list
         and {"identity": price_list.identity, "newest_price": price_list.newest_price.date().isoformat()},
     }
@@ -90,6 +105,13 @@ def exact(amount: Decimal | None) -> str | None:
         return None
     text = f"{amount:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def lost(loss: Loss) -> str:
+    """What an app says that it could not keep, in one line."""
+    calls = "1 call was" if loss.calls == 1 else f"{loss.calls:,} calls were"
+    where = f" in {loss.environment}" if loss.environment else ""
+    return f"{calls} lost by {loss.service or 'an app'}{where}: {loss.reason or 'no reason given'}"
 
 
 def _record(row: Row, dimensions: tuple[str, ...]) -> dict[str, Any]:
@@ -167,6 +189,10 @@ def _notes(spend: Spend, now: datetime) -> Iterator[Text]:
             f"usage estimated for {coverage.estimated_calls:,}, partly priced {coverage.partly_priced_calls:,}, "
             f"unpriced {coverage.unpriced_calls:,}."
         )
+    for loss in spend.losses:
+        yield Text(f"  not in the sums: {lost(loss)}", style="red")
+    if spend.compared.reported != spend.compared.computed:
+        yield Text(f"  {_difference(spend.compared)}", style="yellow")
     for unpriced in spend.unpriced[:_UNPRICED_SHOWN]:
         yield Text(f"  {_why(unpriced)}", style="yellow")
     if len(spend.unpriced) > _UNPRICED_SHOWN:
@@ -186,6 +212,15 @@ def _why(unpriced: Unpriced) -> str:
     model = unpriced.model or "(no model)"
     calls = "1 call" if unpriced.calls == 1 else f"{unpriced.calls:,} calls"
     return f"not fully priced: {calls}, {unpriced.tokens:,} tokens of {unpriced.provider}/{model}: {unpriced.reason}"
+
+
+def _difference(compared: Comparison) -> str:
+    decimals = decimals_for([compared.reported, compared.computed])
+    calls = "1 call" if compared.calls == 1 else f"{compared.calls:,} calls"
+    return (
+        f"the provider states {money(compared.reported, decimals=decimals)} USD for {calls} "
+        f"that are {money(compared.computed, decimals=decimals)} USD in the sums"
+    )
 
 
 def _amount(row: Row, named: str | None, decimals: int) -> str:

@@ -98,6 +98,25 @@ class Unpriced:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """Calls that an app could not keep, by its own account, and why."""
+
+    service: str
+    environment: str
+    reason: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The calls whose provider stated a cost and that have one of ours: both sums, in USD."""
+
+    calls: int
+    reported: Decimal
+    computed: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Spend:
     """A report: rows by falling cost, a total for each currency, and what is not in it."""
 
@@ -106,6 +125,8 @@ class Spend:
     rows: tuple[Row, ...]
     totals: tuple[Row, ...]
     unpriced: tuple[Unpriced, ...]
+    losses: tuple[Loss, ...]
+    compared: Comparison
     price_list: PriceList | None
 
 
@@ -121,6 +142,7 @@ def read_spend(reader: Reader, dimensions: Sequence[str], period: Period) -> Spe
     # Rows and reasons come from one query: a settle between two would make the report contradict itself.
     found = reader.rows("spend.sql", values={"dimensions": columns}, parameters=bounds)
     rows = _in_one_currency([_row(record, dimensions) for record in found])
+    lost = reader.rows("losses.sql", parameters=bounds)
     lists = reader.rows("price_list.sql")
     return Spend(
         dimensions=tuple(dimensions),
@@ -128,6 +150,8 @@ def read_spend(reader: Reader, dimensions: Sequence[str], period: Period) -> Spe
         rows=tuple(sorted(rows, key=_by_falling_cost)),
         totals=tuple(_totals(rows)),
         unpriced=tuple(_unpriced(found)),
+        losses=tuple(Loss(**record) for record in lost),
+        compared=_comparison(found),
         price_list=_price_list(lists[0]) if lists else None,
     )
 
@@ -186,6 +210,15 @@ def _unpriced(records: Iterable[Mapping[str, Any]]) -> list[Unpriced]:
             tokens[cause] += record["input_tokens"] + record["output_tokens"]
     causes = sorted(calls, key=lambda cause: (-tokens[cause], -calls[cause], cause))
     return [Unpriced(*cause, calls=calls[cause], tokens=tokens[cause]) for cause in causes]
+
+
+def _comparison(records: Iterable[Mapping[str, Any]]) -> Comparison:
+    compared = [record for record in records if record["compared_calls"]]
+    return Comparison(
+        calls=sum(record["compared_calls"] for record in compared),
+        reported=sum((record["reported_cost"] for record in compared), Decimal(0)),
+        computed=sum((record["compared_cost"] for record in compared), Decimal(0)),
+    )
 
 
 def _totals(rows: Sequence[Row]) -> list[Row]:

@@ -22,15 +22,15 @@ def parameters() -> dict[str, str]:
     codes = {name: number for number, name in enumerate(_attributes(aliases), 1)}
     found = {
         "attribute_names": _strings(codes),
-        "attribute_codes": "[" + ", ".join(f"toUInt16({code})" for code in codes.values()) + "]",
-        "inference_operations": "("
-        + _strings(row["operation"] for row in _rows("operations.csv"))[1:-1]
-        + ")",
+        "attribute_codes": f"CAST({list(codes.values())} AS Array(UInt16))",
+        "inference_operations": _among(row["operation"] for row in _rows("operations.csv")),
         "meter_enum": meter_enum(),
         "meter_count": str(len(METERS)),
         "meter_names": _strings(meter.name for meter in METERS),
         "meters": _meters(METERS),
         "token_meters": _meters(TOKEN_METERS),
+        "detail_name": _NAME.format(value="substring(names[place], 18)"),
+        "parts_of_tokens": _among(row["name"] for row in _rows("quantities.csv") if row["billed"] == "no"),
     }
     for field, names in aliases.items():
         found |= _field(field, [codes[name] for name in names])
@@ -83,3 +83,8 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 def _strings(values: Iterable[str]) -> str:
     return "[" + ", ".join(f"'{value}'" for value in values) + "]"
+
+
+def _among(values: Iterable[str]) -> str:
+    """What stands on the right of IN."""
+    return f"({_strings(values)[1:-1]})"

@@ -40,8 +40,14 @@ def put_in_force(client: Client, address: Address, catalog: Catalog) -> None:
         row = [catalog.identity, catalog.genai_prices, catalog.newest_price, datetime.now(UTC)]
         columns = ["catalog", "genai_prices", "newest_price", "activated_at"]
         client.insert("catalogs", [row], columns, database=address.database)
+        # First of all: a server's dictionaries outlive the collector, and calls are priced again by what is in them.
+        _reload(client, address, "rate_set_at", "rate_sets")
         resolve_again(client, address, catalog)
-    for dictionary in ("rate_set_at", "rate_sets", "model_rate_card"):
+    _reload(client, address, "rate_set_at", "rate_sets", "model_rate_card")
+
+
+def _reload(client: Client, address: Address, *dictionaries: str) -> None:
+    for dictionary in dictionaries:
         client.command(f"SYSTEM RELOAD DICTIONARY {address.database}.{dictionary}")
 
 

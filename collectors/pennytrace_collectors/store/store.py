@@ -53,17 +53,21 @@ class Store:
             settle(self.client, self.address, self.catalog)
 
     def figures(self) -> Mapping[str, int]:
-        """Counts for metrics: `unpriced_calls`, those of the last hour that settled without any price.
+        """Counts for metrics.
+
+        `unpriced_calls`: those of the last hour that settled without any price. `lost_calls`: all that apps ever
+        said they could not keep.
 
         Raises:
             StoreUnavailable: the store is away.
         """
         with translated(self.address):
-            rows = self.client.query(
-                f"SELECT count() FROM {self.address.database}.calls WHERE started_at > now() - INTERVAL 1 HOUR "
-                "AND status = 'unpriced' AND reason != 'unresolved'"
-            ).result_rows
-        return {"unpriced_calls": rows[0][0]}
+            unpriced, lost = self.client.query(
+                f"SELECT (SELECT count() FROM {self.address.database}.calls "
+                "WHERE started_at > now() - INTERVAL 1 HOUR AND status = 'unpriced' AND reason != 'unresolved'), "
+                f"(SELECT sum(calls) FROM {self.address.database}.losses FINAL)"
+            ).result_rows[0]
+        return {"unpriced_calls": unpriced, "lost_calls": lost}
 
     def close(self) -> None:
         """Close the connection."""

@@ -37,42 +37,61 @@ class Drawn:
     provider: str
     model: str
     tier: str
+    processing: str
     at: datetime
     cache_read: int
     cache_write: int
+    """Of any or of no stated duration; those of 5 minutes and of an hour come on top."""
+    cache_write_5m: int
+    cache_write_1h: int
     audio_in: int
     cache_audio: int
+    image_in: int
+    cache_image: int
     plain_in: int
     reasoning: int
     audio_out: int
+    image_out: int
     plain_out: int
 
     @property
     def input_tokens(self) -> int:
-        return self.plain_in + self.cache_read + self.cache_write + self.audio_in - self.cache_audio
+        uncached = self.audio_in - self.cache_audio + self.image_in - self.cache_image
+        return self.plain_in + self.cache_read + self.cache_writes + uncached
+
+    @property
+    def cache_writes(self) -> int:
+        return self.cache_write + self.cache_write_5m + self.cache_write_1h
 
     @property
     def output_tokens(self) -> int:
-        return self.plain_out + self.reasoning + self.audio_out
+        return self.plain_out + self.reasoning + self.audio_out + self.image_out
 
 
 def drawn_call(chance: Random) -> Drawn:
     """Any model, any tier, any size; the sizes and the days on which prices change come up often."""
     provider, model = chance.choice(MODELS)
     small, large = partial(chance.randint, 0, 5_000), partial(chance.randint, 0, 2_000_000)
-    cache_read, audio_in = small(), chance.choice((0, 0, 0, 700))
+    cache_read, audio_in, image_in = small(), chance.choice((0, 0, 0, 700)), chance.choice((0, 0, 0, 900))
+    cache_audio = chance.randint(0, min(cache_read, audio_in))
     return Drawn(
         provider=provider.id,
         model=model.id,
         tier=chance.choice(TIERS),
+        processing=chance.choice(("", "", "batch")),
         at=_moment(model, chance),
         cache_read=cache_read,
         cache_write=chance.choice((0, 0, 1, 1234)),
+        cache_write_5m=chance.choice((0, 0, 555)),
+        cache_write_1h=chance.choice((0, 0, 777)),
         audio_in=audio_in,
-        cache_audio=chance.randint(0, min(cache_read, audio_in)),
+        cache_audio=cache_audio,
+        image_in=image_in,
+        cache_image=chance.randint(0, min(cache_read - cache_audio, image_in)),
         plain_in=chance.choice((small(), large(), 128_000, 200_000, 200_001, 272_000, 272_001)),
         reasoning=chance.choice((0, small())),
         audio_out=chance.choice((0, 0, 0, 300)),
+        image_out=chance.choice((0, 0, 0, 400)),
         plain_out=chance.choice((small(), large())),
     )
 
@@ -123,9 +142,15 @@ def _span(number: int, call: Drawn) -> Span:
         "gen_ai.usage.input_tokens": call.input_tokens,
         "gen_ai.usage.output_tokens": call.output_tokens,
         "gen_ai.usage.cache_read.input_tokens": call.cache_read,
-        "gen_ai.usage.cache_write.input_tokens": call.cache_write,
+        "gen_ai.usage.cache_write.input_tokens": call.cache_writes,
+        "pennytrace.usage.cache_write_5m": call.cache_write_5m,
+        "pennytrace.usage.cache_write_1h": call.cache_write_1h,
+        "pennytrace.processing": call.processing,
         "gen_ai.usage.audio.input_tokens": call.audio_in,
         "gen_ai.usage.audio.cache_read.input_tokens": call.cache_audio,
+        "gen_ai.usage.image.input_tokens": call.image_in,
+        "gen_ai.usage.image.cache_read.input_tokens": call.cache_image,
+        "gen_ai.usage.image.output_tokens": call.image_out,
         "gen_ai.usage.reasoning.output_tokens": call.reasoning,
         "gen_ai.usage.audio.output_tokens": call.audio_out,
         "openai.response.service_tier": call.tier,
@@ -137,8 +162,8 @@ def _span(number: int, call: Drawn) -> Span:
 
 
 def _compare(call: Drawn, row: dict[str, object]) -> None:
-    tier = "" if call.tier == "default" else call.tier
-    expected = _oracle(call, tier)
+    asked = _context(call)
+    expected = _oracle(call, asked)
     if expected is None:
         # The ids of some entries are not matched by their own rules: nothing prices a call by that name.
         assert (row["status"], row["reason"]) == ("unpriced", "unknown model"), (call, row)
@@ -148,31 +173,45 @@ def _compare(call: Drawn, row: dict[str, object]) -> None:
             "model without a price",
             "no price for its meters at that date",
             "no price for service tier",
+            "no price for batch processing",
         )
         assert row["cost"] is None, (call, row)
-    elif tier and not _has_tier(expected.model, expected.provider.models, tier, call.at):
-        # On purpose: genai-prices answers with the standard price for a tier that it has no price for.
-        assert (row["status"], row["reason"], row["cost"]) == (
-            "unpriced",
-            "no price for service tier",
-            None,
-        ), call
+    elif asked and not _has_prices(expected.model, expected.provider.models, asked, call.at):
+        # On purpose: genai-prices answers with the standard price for what it has no price for.
+        reason = "no price for batch processing" if call.processing else "no price for service tier"
+        assert (row["status"], row["reason"], row["cost"]) == ("unpriced", reason, None), call
     elif row["status"] == "unpriced":
-        # On purpose: nothing that was used has a price, and genai-prices answers 0.
-        assert row["reason"] in ("a meter has no price", "no price for its meters at that date"), (call, row)
+        # On purpose: nothing that was used has a price (that of another unit, as of pages, is none), and genai-prices
+        # answers 0.
+        assert row["reason"] in (
+            "a meter has no price",
+            "no price for its meters at that date",
+            "no price for service tier",
+            "no price for batch processing",
+        ), (call, row)
         assert expected.total_price == 0, (call, row)
     else:
         assert row["cost"] == _without_dust(expected), (call, row, expected)
 
 
-def _oracle(call: Drawn, tier: str) -> PriceCalculation | None:
+def _context(call: Drawn) -> dict[str, str]:
+    named = {"service_tier": "" if call.tier == "default" else call.tier, "processing": call.processing}
+    return {key: value for key, value in named.items() if value}
+
+
+def _oracle(call: Drawn, asked: dict[str, str]) -> PriceCalculation | None:
     usage = Usage(
         input_tokens=call.input_tokens,
         output_tokens=call.output_tokens,
         cache_read_tokens=call.cache_read,
-        cache_write_tokens=call.cache_write,
+        cache_write_tokens=call.cache_writes,
+        cache_write_5m_tokens=call.cache_write_5m,
+        cache_write_1h_tokens=call.cache_write_1h,
         input_audio_tokens=call.audio_in,
         cache_audio_read_tokens=call.cache_audio,
+        input_image_tokens=call.image_in,
+        cache_image_read_tokens=call.cache_image,
+        output_image_tokens=call.image_out,
         output_reasoning_tokens=call.reasoning,
         output_audio_tokens=call.audio_out,
     )
@@ -182,16 +221,15 @@ def _oracle(call: Drawn, tier: str) -> PriceCalculation | None:
             call.model,
             provider_id=call.provider,
             genai_request_timestamp=call.at,
-            price_context={"service_tier": tier} if tier else None,
+            price_context=asked,
         )
     except LookupError:
         return None
 
 
-def _has_tier(model: ModelInfo, own: list[ModelInfo], tier: str, at: datetime) -> bool:
+def _has_prices(model: ModelInfo, own: list[ModelInfo], asked: dict[str, str], at: datetime) -> bool:
     return any(model is one for one in own) and any(
-        variant.when == {"service_tier": tier}
-        and (variant.constraint is None or variant.constraint.active(at))
+        variant.when == asked and (variant.constraint is None or variant.constraint.active(at))
         for variant in model.price_variants or ()
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import zlib
 from collections.abc import Iterator
 
@@ -25,6 +26,11 @@ from tests.collectors import otlp
 from tests.collectors.waiting import eventually
 
 from .receiver import Answer, Receiver, receiving
+
+if sys.version_info < (3, 14):
+    from backports import zstd
+else:
+    from compression import zstd
 
 MEBIBYTE = 1024**2
 
@@ -55,6 +61,41 @@ def test_a_gzip_body_of_several_members_is_one_body(receiver: Receiver) -> None:
     packed = otlp.gzipped(body[:50]) + otlp.gzipped(body[50:])
     assert receiver.post(packed, headers={"Content-Encoding": "gzip"}).status == 200
     assert receiver.memory.bodies == [body]
+
+
+def test_a_zstd_body_is_kept_unpacked_whether_in_one_frame_or_several(receiver: Receiver) -> None:
+    body = otlp.body(1000)
+    split = zstd.compress(body[:50]) + zstd.compress(b"") + zstd.compress(body[50:])
+
+    for packed in (zstd.compress(body), split):
+        assert receiver.post(packed, headers={"Content-Encoding": "zstd"}).status == 200
+    assert receiver.memory.bodies == [body, body]
+
+
+@pytest.mark.parametrize(
+    ("packed", "why"),
+    [
+        (b"hello", "is not zstd"),
+        (zstd.compress(otlp.body(10))[:-9], "is cut off"),
+        (zstd.compress(b"") * 65, "more than 64 frames"),
+        # its sender wants 128 MiB of memory for it
+        (zstd.compress(bytes(2**24), options={zstd.CompressionParameter.window_log: 27}), "is not zstd"),
+    ],
+)
+def test_zstd_that_cannot_be_unpacked_is_refused(receiver: Receiver, packed: bytes, why: str) -> None:
+    answer = receiver.post(packed, headers={"Content-Encoding": "zstd"})
+
+    assert answer.status == 400
+    assert why in reason(answer)
+    assert receiver.memory.bodies == []
+
+
+def test_every_answer_to_traces_says_which_encodings_are_taken(receiver: Receiver) -> None:
+    kept = receiver.post(otlp.body(1))
+    refused = receiver.post(otlp.body(1), headers={"Content-Encoding": "br"})
+
+    assert (kept.status, refused.status) == (200, 415)
+    assert kept.headers["accept-encoding"] == refused.headers["accept-encoding"] == "gzip, zstd"
 
 
 def test_a_json_body_is_kept_as_the_same_protobuf(receiver: Receiver) -> None:
@@ -223,7 +264,7 @@ def test_another_content_encoding_is_unsupported(receiver: Receiver) -> None:
     answer = receiver.post(otlp.body(), headers={"Content-Encoding": "br"})
     assert answer.status == 415
     assert answer.headers["content-type"] == PROTOBUF
-    assert "Content-Encoding is 'br'; send 'gzip' or none" in reason(answer)
+    assert "Content-Encoding is 'br'; send 'gzip' or 'zstd' or none" in reason(answer)
 
 
 def test_another_method_is_not_allowed(receiver: Receiver) -> None:
@@ -372,3 +413,11 @@ def test_requests_are_counted_by_what_became_of_them() -> None:
     assert tally.requests == {"http/protobuf": 2, "http/json": 1}
     assert tally.rejected_requests == {"malformed": 1}
     assert (tally.spans, tally.rejected_spans) == (4, 1)
+
+
+def test_a_zstd_bomb_stops_at_the_limit(narrow: Receiver) -> None:
+    bomb = zstd.compress(bytes(100 * MEBIBYTE))
+    assert len(bomb) < 10_000
+    answer = narrow.post(bomb, headers={"Content-Encoding": "zstd"})
+    assert answer.status == 413
+    assert narrow.memory.bodies == []

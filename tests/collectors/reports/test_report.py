@@ -15,6 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from pennytrace import cli
 from pennytrace.errors import ConfigurationError
+from pennytrace_collectors.checks import check
 from pennytrace_collectors.reports.period import read_moment, read_period
 from pennytrace_collectors.store import open_store
 from tests.collectors import otlp
@@ -57,13 +58,29 @@ def _spans() -> Iterator[Span]:
             yield made
 
 
+def _said_besides() -> Iterator[Span]:
+    """Two calls with their provider's own figure, one of which has none of ours, and 15 calls that were lost."""
+    routed = dict(otlp.CALL) | {
+        "gen_ai.operation.name": "rerank",
+        "gen_ai.usage.input_tokens": 0,
+        "gen_ai.usage.output_tokens": 1_000_000,
+        "pennytrace.cost.reported": "3.5",
+    }
+    yield otlp.span(routed | {"gen_ai.response.model": "tiny"})
+    yield otlp.span(
+        routed | {"gen_ai.response.model": "nobody-knows", "gen_ai.request.model": "nobody-knows"}
+    )
+    for lost, reason in ((12, "spool full"), (2, "spool full"), (1, "too large")):
+        yield otlp.span({"pennytrace.lost.calls": lost, "pennytrace.lost.reason": reason})
+
+
 @pytest.fixture(scope="module")
 def state(fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("state")
     (folder / "prices.toml").write_text(PRICES, "utf-8")
     shutil.copytree(fresh_store, folder / "store", symlinks=True)
     store = open_store(f"chdb://{folder / 'store'}", price_files=[folder / "prices.toml"])
-    load_and_settle(store, list(_spans()))
+    load_and_settle(store, [*_spans(), *_said_besides()])
     store.close()
     return folder
 
@@ -141,6 +158,50 @@ def test_the_table_says_what_is_not_in_it(state: Path, capsys: pytest.CaptureFix
     assert "unpriced 5." in table
     assert "openai/nobody-knows: unknown model" in table
     assert "Prices: genai-prices" in table
+
+
+BESIDES = ("--since", "2026-05-28", "--until", "2026-05-29")
+
+
+def test_what_was_lost_stands_beside_the_coverage(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "not in the sums: 14 calls were lost by shop: spool full" in _report(capsys, state, *BESIDES)
+    assert "1 call was lost by shop: too large" in _report(capsys, state, *BESIDES)
+    assert json.loads(_report(capsys, state, "--json", *BESIDES))["lost"] == [
+        {"service": "shop", "environment": "", "reason": "spool full", "calls": 14},
+        {"service": "shop", "environment": "", "reason": "too large", "calls": 1},
+    ]
+    assert "lost" not in _report(capsys, state)
+
+
+def test_the_providers_figures_are_compared_with_ours_where_there_are_both(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "the provider states 3.500 USD for 1 call that are 3.000 USD in the sums"
+
+    assert said in _report(capsys, state, *BESIDES)
+    assert json.loads(_report(capsys, state, "--json", *BESIDES))["reported"] == {
+        "calls": 1,
+        "reported_cost": "3.5",
+        "computed_cost": "3",
+        "currency": "USD",
+    }
+    assert "states" not in _report(capsys, state)
+
+
+def test_the_doctor_tells_of_calls_that_were_lost(
+    fresh_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(fresh_store, tmp_path / "store", symlinks=True)
+    store = open_store(f"chdb://{tmp_path / 'store'}")
+    lost = otlp.span({"pennytrace.lost.calls": 12, "pennytrace.lost.reason": "spool full"})
+    lost.start_time_unix_nano = NOW_NS
+    load_and_settle(store, [lost])
+    store.close()
+    monkeypatch.setenv("PENNYTRACE_STATE", str(tmp_path))
+
+    found = [finding.what for finding in check() if finding.state == "warning"]
+
+    assert "in the last 7 days, 12 calls were lost by shop: spool full" in found
 
 
 def test_a_period_without_calls_says_so(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

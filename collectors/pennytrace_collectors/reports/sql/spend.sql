@@ -13,7 +13,11 @@ SELECT
     countIf(status = 'partly_priced') AS partly_priced_calls,
     countIf(status = 'unpriced') AS unpriced_calls,
     countIf(usage_source = 'estimated') AS estimated_calls,
-    sumIf(call.input_tokens + call.output_tokens, usage_source = 'estimated') AS estimated_tokens
+    sumIf(call.input_tokens + call.output_tokens, usage_source = 'estimated') AS estimated_tokens,
+    -- Where the provider states a cost, always in USD, and there is one of ours to set beside it.
+    countIf(call.reported_cost IS NOT NULL AND call.cost IS NOT NULL AND currency = 'USD') AS compared_calls,
+    sumIf(call.reported_cost, call.cost IS NOT NULL AND currency = 'USD') AS reported_cost,
+    sumIf(call.cost, call.reported_cost IS NOT NULL AND currency = 'USD') AS compared_cost
 FROM $database.spend AS call
 WHERE started_at >= fromUnixTimestamp64Nano({since:Int64}, 'UTC') AND started_at < fromUnixTimestamp64Nano({until:Int64}, 'UTC')
 GROUP BY ALL

@@ -1,18 +1,21 @@
 -- A call before it is priced: what `normalise` makes of a span, and what settle feeds back to have it priced again.
+-- A report of lost calls passes through as well, for which `normalise` would otherwise have to be run twice.
 CREATE TABLE IF NOT EXISTS $database.usage
 (
     started_at DateTime64(9, 'UTC'), trace_id FixedString(16), span_id FixedString(8), parent_span_id FixedString(8),
-    response_key UInt64, duration_us UInt32, first_chunk_us UInt32, scope LowCardinality(String),
+    response_key UInt64, batch_key UInt64, batch_total UInt8, duration_us UInt64, first_chunk_us UInt32, scope LowCardinality(String),
     operation LowCardinality(String), provider LowCardinality(String), host LowCardinality(String),
     request_model LowCardinality(String), response_model LowCardinality(String),
-    requested_tier LowCardinality(String), served_tier LowCardinality(String), streamed UInt8,
-    error_type LowCardinality(String), service LowCardinality(String), environment LowCardinality(String),
+    requested_tier LowCardinality(String), served_tier LowCardinality(String), processing LowCardinality(String),
+    streamed UInt8, attempts UInt8, error_type LowCardinality(String), service LowCardinality(String), environment LowCardinality(String),
     feature LowCardinality(String), feature_source LowCardinality(String), team LowCardinality(String),
     customer LowCardinality(String), user String, session String, tags Map(LowCardinality(String), String),
-    usage_source Enum8('missing' = 0, 'measured' = 1, 'estimated' = 2), usage_fault LowCardinality(String),
-    input_tokens UInt64, output_tokens UInt64,
-    quantities Array(UInt64),  -- one for each token meter, in the order of their numbers
-    version UInt32
+    usage_source Enum8('missing' = 0, 'measured' = 1, 'estimated' = 2), usage_method LowCardinality(String),
+    usage_fault LowCardinality(String), input_tokens Int64, output_tokens Int64,
+    details Map(LowCardinality(String), Decimal(38, 9)), reported_cost Nullable(Decimal(38, 18)),
+    quantities Array(Int64),   -- one for each token meter, in their order; like the totals, whatever it is if there is a fault
+    turn UInt64,  -- see `version` in views/40_price.sql
+    lost_calls UInt64, lost_reason LowCardinality(String)
 )
 ENGINE = Null;
 

@@ -5,29 +5,38 @@ CREATE MATERIALIZED VIEW $database.normalise TO $database.usage AS
 WITH
     -- A total that is smaller than its cached part was reported without it: the cached part is added.
     raw_input + if(cache_read + cache_write > raw_input, cache_read + cache_write, 0) AS total_input,
-    [total_input - cache_read - cache_write - (audio_in - cache_audio) - image_in,
-     cache_read - cache_audio, cache_write, audio_in - cache_audio, cache_audio, image_in,
+    toInt64(details['cache_write_5m']) AS cache_write_5m,
+    toInt64(details['cache_write_1h']) AS cache_write_1h,
+    [total_input - cache_read - cache_write - (audio_in - cache_audio) - (image_in - cache_image),
+     cache_read - cache_audio - cache_image, cache_write - cache_write_5m - cache_write_1h, cache_write_5m, cache_write_1h,
+     audio_in - cache_audio, cache_audio, image_in - cache_image, cache_image,
      raw_output - reasoning - audio_out - image_out, reasoning, audio_out, image_out] AS meter_quantities
 SELECT
-    started_at, trace_id, span_id, parent_span_id, response_key, duration_us, first_chunk_us, scope, operation, provider,
-    host, request_model, response_model, requested_tier, served_tier, streamed, error_type, service, environment, feature,
-    feature_source, team, customer, user, session, tags,
+    started_at, trace_id, span_id, parent_span_id, response_key, batch_key, batch_total, duration_us, first_chunk_us, scope,
+    operation, provider, host, request_model, response_model, requested_tier, served_tier, processing, streamed, attempts,
+    error_type, service, environment, feature, feature_source, team, customer, user, session, tags,
     transform(
-        if(has_usage_source, raw_usage_source, if(has_usage, 'measured', 'missing')),
+        if(has_usage_source, raw_usage_source, if(has_usage OR notEmpty(details), 'measured', 'missing')),
         ['measured', 'estimated'],
         [CAST('measured' AS Enum8('missing' = 0, 'measured' = 1, 'estimated' = 2)), 'estimated'],
         'missing'
     ) AS usage_source,
+    usage_method,
     multiIf(
-        least(raw_input, raw_output, cache_read, cache_write, audio_in, audio_out, cache_audio, image_in, image_out, reasoning) < 0, 'negative usage',
-        greatest(raw_input, raw_output, cache_read, cache_write, audio_in, audio_out, cache_audio, image_in, image_out, reasoning) > 1000000000000, 'absurd usage',
+        least(raw_input, raw_output, cache_read, cache_write, audio_in, audio_out, cache_audio, cache_image, image_in, image_out, reasoning) < 0, 'negative usage',
+        greatest(raw_input, raw_output, cache_read, cache_write, audio_in, audio_out, cache_audio, cache_image, image_in, image_out, reasoning) > 1000000000000
+            OR arrayExists(quantity -> quantity < 0 OR quantity > 1000000000000, mapValues(details)), 'absurd usage',
         arrayMin(meter_quantities) < 0, 'usage details exceed their total',
         ''
     ) AS usage_fault,
-    if(usage_fault = '', toUInt64(total_input), 0) AS input_tokens,
-    if(usage_fault = '', toUInt64(raw_output), 0) AS output_tokens,
-    arrayMap(quantity -> if(usage_fault = '', toUInt64(quantity), 0), meter_quantities) AS quantities,
-    toUInt32(1) AS version
+    total_input AS input_tokens,
+    raw_output AS output_tokens,
+    details,
+    reported_cost,
+    meter_quantities AS quantities,
+    9999999999999 - toUnixTimestamp64Milli(now64(3)) AS turn,
+    lost_calls,
+    lost_reason
 FROM
 (
     SELECT
@@ -36,7 +45,7 @@ FROM
         toFixedString(span.trace_id, 16) AS trace_id,
         toFixedString(span.span_id, 8) AS span_id,
         toFixedString(span.parent_span_id, 8) AS parent_span_id,
-        toUInt32(least(if(span.end_time_unix_nano > span.start_time_unix_nano, intDiv(span.end_time_unix_nano - span.start_time_unix_nano, 1000), 0), 4294967295)) AS duration_us,
+        if(span.end_time_unix_nano > span.start_time_unix_nano, intDiv(span.end_time_unix_nano - span.start_time_unix_nano, 1000), 0) AS duration_us,
         toUInt32(least(greatest(ifNotFinite($double_time_to_first_chunk, 0), 0) * 1e6, 4294967295)) AS first_chunk_us,
         scope,
         $string_operation AS operation,
@@ -45,9 +54,13 @@ FROM
         $name_request_model AS request_model,
         $name_response_model AS response_model,
         if(empty($string_response_id), 0, cityHash64($string_response_id)) AS response_key,
+        if(empty($string_batch), 0, cityHash64($string_batch)) AS batch_key,
+        $bool_batch_total AS batch_total,
         $name_requested_tier AS requested_tier,
         $name_served_tier AS served_tier,
+        $name_processing AS processing,
         $bool_streamed AS streamed,
+        toUInt8(least(greatest($int_attempts, 1), 255)) AS attempts,
         $name_error_type AS error_type,
         service,
         environment,
@@ -58,9 +71,18 @@ FROM
         $name_user AS user,
         $name_session AS session,
         CAST(mapFromArrays(
-            arrayMap(name -> toLowCardinality(substring(name, 16)), arrayFilter(name -> startsWith(name, 'pennytrace.tag.'), names)),
-            arrayFilter((value, name) -> startsWith(name, 'pennytrace.tag.'), strings, names)
+            arrayMap(place -> toLowCardinality(substring(names[place], 16)), arrayFilter(place -> startsWith(names[place], 'pennytrace.tag.'), own)),
+            arrayMap(place -> strings[place], arrayFilter(place -> startsWith(names[place], 'pennytrace.tag.'), own))
         ) AS Map(LowCardinality(String), String)) AS tags,
+        CAST(mapFromArrays(
+            arrayMap(place -> toLowCardinality($detail_name), arrayFilter(place -> startsWith(names[place], 'pennytrace.usage.'), own)),
+            arrayMap(place -> if(doubles[place] = 0, toDecimal128(ints[place], 9),
+                toDecimal128(toString(least(greatest(ifNotFinite(doubles[place], 1e15), -1e15), 1e15)), 9)), arrayFilter(place -> startsWith(names[place], 'pennytrace.usage.'), own))
+        ) AS Map(LowCardinality(String), Decimal(38, 9))) AS details,
+        toDecimal128OrNull($string_reported_cost, 18) AS reported_cost,
+        $name_usage_method AS usage_method,
+        toUInt64(greatest($int_lost_calls, 0)) AS lost_calls,
+        $name_lost_reason AS lost_reason,
         $has_usage_source AS has_usage_source,
         $string_usage_source AS raw_usage_source,
         $has_input_tokens OR $has_output_tokens AS has_usage,
@@ -71,6 +93,7 @@ FROM
         $int_input_audio_tokens AS audio_in,
         $int_output_audio_tokens AS audio_out,
         $int_cache_audio_read_tokens AS cache_audio,
+        $int_cache_image_read_tokens AS cache_image,
         $int_input_image_tokens AS image_in,
         $int_output_image_tokens AS image_out,
         $int_reasoning_tokens AS reasoning
@@ -86,7 +109,9 @@ FROM
             span.attributes.value.int_value AS ints,
             span.attributes.value.double_value AS doubles,
             span.attributes.value.bool_value AS bools,
-            arrayMap(name -> transform(name, $attribute_names, $attribute_codes, toUInt16(0)), names) AS codes
+            arrayMap(name -> transform(name, $attribute_names, $attribute_codes, toUInt16(0)), names) AS codes,
+            -- Few spans have names of ours that are not in the table: only those pay for what is done with them.
+            arrayFilter((place, name, code) -> code = 0 AND startsWith(name, 'pennytrace.'), arrayEnumerate(names), names, codes) AS own
         FROM
         (
             SELECT service, environment, scope_spans.scope.name AS scope, arrayJoin(scope_spans.spans) AS span
@@ -106,4 +131,4 @@ FROM
         WHERE span.kind != 2 AND length(span.trace_id) = 16 AND length(span.span_id) = 8
     )
 )
-WHERE operation IN $inference_operations;
+WHERE operation IN $inference_operations OR lost_calls > 0;
