@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ._lifecycle import flush, init, shutdown
-from ._tags import carry, tag
-from ._version import __version__
+from pennytrace._attribution.propagation import outgoing_headers, received
+from pennytrace._attribution.tags import carry, tag
+from pennytrace._setup.lifecycle import flush, init, shutdown
+from pennytrace._version import __version__
 
-__all__ = ["__version__", "carry", "flush", "init", "shutdown", "tag"]
+__all__ = ["__version__", "carry", "flush", "init", "outgoing_headers", "received", "shutdown", "tag"]

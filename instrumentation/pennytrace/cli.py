@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-from ._version import __version__
-from .command import Command
-from .errors import PennytraceError
+from pennytrace._version import __version__
+from pennytrace.command import Command
+from pennytrace.errors import PennytraceError
 
 GROUP = "pennytrace.commands"
 _DESCRIPTION = "Trace every penny an LLM application spends."

@@ -7,7 +7,7 @@ from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
-from ._lifecycle import init, shutdown
+from pennytrace._setup.lifecycle import init, shutdown
 
 
 class PennytraceInstrumentor(BaseInstrumentor):  # type: ignore[misc]

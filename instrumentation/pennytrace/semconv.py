@@ -33,6 +33,10 @@ REASONING_OUTPUT_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
 AUDIO_INPUT_TOKENS: Final = "gen_ai.usage.audio.input_tokens"
 AUDIO_OUTPUT_TOKENS: Final = "gen_ai.usage.audio.output_tokens"
 AUDIO_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.usage.audio.cache_read.input_tokens"
+TEXT_INPUT_TOKENS: Final = "gen_ai.usage.text.input_tokens"
+TEXT_OUTPUT_TOKENS: Final = "gen_ai.usage.text.output_tokens"
+TEXT_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.usage.text.cache_read.input_tokens"
+IMAGE_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.usage.image.cache_read.input_tokens"
 IMAGE_INPUT_TOKENS: Final = "gen_ai.usage.image.input_tokens"
 IMAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.image.output_tokens"
 
@@ -41,6 +45,45 @@ USAGE_SOURCE: Final = "pennytrace.usage.source"
 MEASURED: Final = "measured"
 ESTIMATED: Final = "estimated"
 MISSING: Final = "missing"
+USAGE_METHOD: Final = "pennytrace.usage.method"
+"""How an estimate was made: `tiktoken:o200k_base`, `characters/4`."""
+
+# --- usage that the conventions have no name for: what is not said to be a part of something is billed apart -
+CACHE_WRITE_5M: Final = "pennytrace.usage.cache_write_5m"  # tokens, a part of the cache writes
+CACHE_WRITE_30M: Final = "pennytrace.usage.cache_write_30m"
+CACHE_WRITE_1H: Final = "pennytrace.usage.cache_write_1h"
+CACHE_WRITE_12H: Final = "pennytrace.usage.cache_write_12h"
+ACCEPTED_PREDICTION: Final = "pennytrace.usage.accepted_prediction"  # tokens, a part of the output
+REJECTED_PREDICTION: Final = "pennytrace.usage.rejected_prediction"
+TOOL_PROMPT: Final = "pennytrace.usage.tool_prompt"  # tokens, a part of the input
+CHARACTERS: Final = "pennytrace.usage.characters"
+AUDIO_SECONDS: Final = "pennytrace.usage.audio_seconds"
+VIDEO_SECONDS: Final = "pennytrace.usage.video_seconds"
+IMAGES: Final = "pennytrace.usage.images"
+PAGES: Final = "pennytrace.usage.pages"
+SEARCHES: Final = "pennytrace.usage.searches"  # of documents ranked, as Cohere bills them
+WEB_SEARCHES: Final = "pennytrace.usage.web_searches"
+FILE_SEARCHES: Final = "pennytrace.usage.file_searches"
+CODE_EXECUTIONS: Final = "pennytrace.usage.code_executions"
+TOOL_CALLS: Final = "pennytrace.usage.tool_calls"
+TRAINED_TOKENS: Final = "pennytrace.usage.trained_tokens"
+
+# --- what else decides what a call costs -------------------------------------------------------------------
+REPORTED_COST: Final = "pennytrace.cost.reported"
+"""What the provider says the call costs, in USD, as a decimal number in a string."""
+PROCESSING: Final = "pennytrace.processing"
+BATCH_PROCESSING: Final = "batch"
+BATCH: Final = "pennytrace.batch"
+"""A batch that the call was a line of, or that it is the total of."""
+BATCH_TOTAL: Final = "pennytrace.batch.total"
+ATTEMPTS: Final = "pennytrace.attempts"
+"""Requests that were sent for the call, when it was more than one."""
+SPEED: Final = "pennytrace.speed"
+"""How fast the model ran, as the provider names it, where that has a price of its own: `fast`."""
+GEO: Final = "pennytrace.geo"
+"""Where in the world the model ran, as the provider names it: `us`, `global`."""
+IMAGE_SIZE: Final = "pennytrace.image.size"
+IMAGE_QUALITY: Final = "pennytrace.image.quality"
 
 # --- who spent it ------------------------------------------------------------------------------------------
 FEATURE: Final = "pennytrace.feature"
@@ -57,8 +100,22 @@ FROM_SERVICE: Final = "service"
 TEAM: Final = "pennytrace.team"
 CUSTOMER: Final = "pennytrace.customer"
 USER_ID: Final = "user.id"
+USER_HASH: Final = "user.hash"  # in the place of the id, when there is a key to hash it with
 SESSION_ID: Final = "session.id"
 TAG_PREFIX: Final = "pennytrace.tag."
+
+# --- what was lost on the way to the collector: a span of its own, so that the loss can be seen there ---------
+LOSS: Final = "pennytrace.loss"
+LOST_CALLS: Final = "pennytrace.lost.calls"
+LOST_REASON: Final = "pennytrace.lost.reason"
+"""Why; one of the values below."""
+QUEUE_FULL: Final = "queue full"
+SPOOL_FULL: Final = "spool full"
+SPOOL_DAMAGED: Final = "spool damaged"
+REFUSED: Final = "refused"
+LOST_REASONS: Final = (QUEUE_FULL, SPOOL_FULL, SPOOL_DAMAGED, REFUSED)
+CALLS_LOST_METRIC: Final = "pennytrace.calls.lost"
+CALLS_WAITING_METRIC: Final = "pennytrace.calls.waiting"
 
 # --- the resource ------------------------------------------------------------------------------------------
 SERVICE_NAME: Final = "service.name"
@@ -71,6 +128,10 @@ TELEMETRY_SDK_VERSION: Final = "telemetry.sdk.version"
 HTTP_ROUTE: Final = "http.route"
 MESSAGING_DESTINATION: Final = "messaging.destination.name"
 CELERY_TASK: Final = "celery.task_name"
+OPERATIONS_AROUND_CALLS: Final = frozenset(
+    {"create_agent", "invoke_agent", "invoke_workflow", "execute_tool", "plan", "retrieval", "fetch_response"}
+)
+"""Operations that are not themselves a call of a model, though their spans may say which model they use."""
 
 # --- the instrumentation scope of our spans ----------------------------------------------------------------
 SCOPE_NAME: Final = "pennytrace"

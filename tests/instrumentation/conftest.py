@@ -6,13 +6,17 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
 import pennytrace
-from pennytrace import _delivery, _guard, _stainless
+from pennytrace import _guard
+from pennytrace._calls import asking as _asking
+from pennytrace._delivery import exit as _exit
+from pennytrace._delivery.queue import QueuedDelivery
 from tests.instrumentation import provider as providers
 from tests.instrumentation import sink as sinks
 from tests.instrumentation.provider import Provider
@@ -47,16 +51,22 @@ def sink(sink_server: Sink) -> Sink:
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Leave nothing of one test to the next: settings, what was said once, what servers refused."""
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Leave nothing of one test to the next: settings, what was said once, what servers refused, the spool."""
     for name in os.environ:
         if name.startswith(("OTEL_", "PENNYTRACE_", "OPENAI_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     _guard._told.clear()
-    _stainless._hosts_without_usage.clear()
+    _asking.hosts_without_usage.clear()
     yield
     pennytrace.shutdown(timeout=0)
-    _delivery._deliveries.clear()  # what a test left undelivered on purpose must not hold up the end
+    for delivery in list(_exit._all):  # what a test left undelivered on purpose must not hold up the end
+        assert isinstance(delivery, QueuedDelivery)
+        delivery._queue.clear()
+        delivery._courier.in_hand = delivery._courier.spool = None
+        delivery._bell.ring()
+    _exit.forget_all()
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import openai
 import pytest
 
 import pennytrace
-from pennytrace import _settings, semconv
+from pennytrace import semconv
+from pennytrace._setup import settings as _settings
 from pennytrace.errors import ConfigurationError
 from tests.instrumentation import sink as sinks
 from tests.instrumentation.conftest import Calls
@@ -25,7 +26,16 @@ def ask(client: openai.OpenAI) -> None:
 
 
 def test_the_public_names_are_these() -> None:
-    assert pennytrace.__all__ == ["__version__", "carry", "flush", "init", "shutdown", "tag"]
+    assert pennytrace.__all__ == [
+        "__version__",
+        "carry",
+        "flush",
+        "init",
+        "outgoing_headers",
+        "received",
+        "shutdown",
+        "tag",
+    ]
     assert all(hasattr(pennytrace, name) for name in pennytrace.__all__)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,15 +12,22 @@ from typing import Any
 
 import openai
 import pytest
+from backports import zstd
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 import pennytrace
-from pennytrace import _active, _delivery
-from pennytrace._delivery import QueuedDelivery
+from pennytrace import semconv
+from pennytrace._calls import active as _active
+from pennytrace._delivery import backoff as _backoff
+from pennytrace._delivery.queue import QueuedDelivery
 from tests.instrumentation import sink as sinks
 from tests.instrumentation.conftest import Calls
-from tests.instrumentation.processes import python
 from tests.instrumentation.provider import MODEL, Provider
-from tests.instrumentation.sink import Reply, Sink
+from tests.instrumentation.sink import Recorded, Reply, Sink
 
 MESSAGES: Any = [{"role": "user", "content": "?"}]
 
@@ -29,6 +35,11 @@ MESSAGES: Any = [{"role": "user", "content": "?"}]
 def ask(client: openai.OpenAI, times: int = 1) -> None:
     for _ in range(times):
         client.chat.completions.create(model=MODEL, messages=MESSAGES)
+
+
+def recorded_calls(sink: Sink) -> list[Recorded]:
+    """Return the calls among the spans that arrived."""
+    return [span for span in sink.spans if span.name != semconv.LOSS]
 
 
 def delivery() -> QueuedDelivery:
@@ -40,7 +51,7 @@ def delivery() -> QueuedDelivery:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_delivery, "_FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr(_backoff, "FIRST", 0.01)
 
 
 @pytest.fixture
@@ -65,12 +76,32 @@ class TestRequests:
     def test_are_compressed_when_they_leave_the_machine(
         self, client: openai.OpenAI, sink: Sink, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("pennytrace._settings._LOOPBACK", frozenset())
+        monkeypatch.setattr("pennytrace._setup.settings._LOOPBACK", frozenset())
         pennytrace.init(endpoint=sink.url)
         ask(client)
         assert pennytrace.flush()
         assert sink.requests[0]["Content-Encoding"] == "gzip"
         assert len(sink.spans) == 1
+
+    def test_are_compressed_better_once_the_collector_says_that_it_takes_it(
+        self, client: openai.OpenAI, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "compression.zstd", zstd)  # as Python 3.14 has it
+        monkeypatch.setattr("pennytrace._setup.settings._LOOPBACK", frozenset())
+        take = sink.take
+
+        def unpacked(headers: dict[str, str], body: bytes) -> Reply:
+            return take(headers, zstd.decompress(body) if headers["Content-Encoding"] == "zstd" else body)
+
+        monkeypatch.setattr(sink, "take", unpacked)
+        sink.replies.extend([Reply(200, {"Accept-Encoding": "gzip, zstd"}), Reply(200), Reply(415)])
+        pennytrace.init(endpoint=sink.url)
+        for _ in range(4):
+            ask(client)
+            assert pennytrace.flush()
+        encodings = [request["Content-Encoding"] for request in sink.requests]
+        assert encodings == ["gzip", "zstd", "zstd", "gzip", "gzip"], "refused once, it is not tried again"
+        assert len(sink.spans) == 4
 
     def test_gather_many_calls(self, client: openai.OpenAI, sink: Sink, calls: Calls) -> None:
         ask(client, 20)
@@ -83,7 +114,7 @@ class TestRequests:
 
 
 class TestFailures:
-    @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+    @pytest.mark.parametrize("status", [307, 401, 403, 404, 408, 429, 500, 502, 503, 504])
     def test_that_may_pass_are_tried_again(
         self, client: openai.OpenAI, sink: Sink, calls: Calls, status: int
     ) -> None:
@@ -104,7 +135,7 @@ class TestFailures:
     def test_honour_a_date_to_wait_for(self) -> None:
         from email.utils import formatdate
 
-        from pennytrace._http import _seconds
+        from pennytrace._delivery.http import _seconds
 
         waiting = _seconds(formatdate(time.time() + 60, usegmt=True))
         assert waiting is not None
@@ -113,7 +144,7 @@ class TestFailures:
         assert _seconds("-5") == 0
         assert _seconds("1e9") == 300
 
-    @pytest.mark.parametrize("status", [400, 401, 404, 413])
+    @pytest.mark.parametrize("status", [400, 413, 415, 422])
     def test_that_stay_are_counted_and_told_once_with_the_reason(
         self,
         client: openai.OpenAI,
@@ -122,20 +153,89 @@ class TestFailures:
         caplog: pytest.LogCaptureFixture,
         status: int,
     ) -> None:
-        sink.replies.extend(
-            [Reply(status, body=b"no such tenant\n"), Reply(status, body=b"no such tenant\n")]
-        )
         with caplog.at_level(logging.WARNING, logger="pennytrace"):
-            ask(client)
-            assert not pennytrace.flush()
-            ask(client)
-            assert not pennytrace.flush()
-        assert delivery().rejected == 2
+            for _ in range(2):
+                sink.replies.extend([Reply(status, body=b"no such tenant\n")] * 2)  # the report of it too
+                ask(client)
+                assert not pennytrace.flush()
+                sink.replies.clear()
+        assert delivery().losses.calls(semconv.REFUSED) == 2
         (told,) = [record.getMessage() for record in caplog.records]
         assert str(status) in told
         assert "no such tenant" in told
         ask(client)
         assert pennytrace.flush()
+
+    def test_of_the_size_divide_a_request_until_every_part_is_taken(
+        self, client: openai.OpenAI, sink: Sink, calls: Calls
+    ) -> None:
+        sink.replies.extend([Reply(413), Reply(413), Reply(200), Reply(200), Reply(200)])
+        ask(client, 8)
+        assert len({call.span_id for call in calls()}) == 8
+        assert delivery().losses.calls() == 0
+
+    def test_of_one_call_lose_that_call_alone(
+        self, client: openai.OpenAI, sink: Sink, recording: None
+    ) -> None:
+        ask(client, 4)
+        # All four, then each half; the half that was refused is divided once more.
+        sink.replies.extend([Reply(400), Reply(200), Reply(400), Reply(200), Reply(400)])
+        assert not pennytrace.flush()
+        sink.wait_for(spans=4)
+        assert len(recorded_calls(sink)) == 3
+        assert delivery().losses.calls(semconv.REFUSED) == 1
+
+    def test_of_a_part_are_read_from_the_answer(
+        self, client: openai.OpenAI, sink: Sink, recording: None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        left_out = ExportTracePartialSuccess(rejected_spans=2, error_message="trace id of zeros")
+        answer = ExportTraceServiceResponse(partial_success=left_out).SerializeToString()
+        sink.replies.append(Reply(200, body=answer))
+        ask(client, 3)
+        assert not pennytrace.flush()
+        assert delivery().losses.calls(semconv.REFUSED) == 2
+        assert "trace id of zeros" in caplog.text
+
+    def test_that_only_name_no_rejected_span_are_none(
+        self, client: openai.OpenAI, sink: Sink, recording: None
+    ) -> None:
+        fine = ExportTraceServiceResponse().SerializeToString()
+        for body in (fine, b"{}", b"\x0a\xff", b"\x80" * 20):
+            sink.replies.append(Reply(200, body=body))
+            ask(client)
+            assert pennytrace.flush()
+        assert delivery().losses.calls() == 0
+
+    def test_to_unpack_are_answered_with_less_packing(
+        self, client: openai.OpenAI, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pennytrace._setup.settings._LOOPBACK", frozenset())
+        pennytrace.init(endpoint=sink.url)
+        sink.replies.append(Reply(415))
+        for _ in range(2):
+            ask(client)
+            assert pennytrace.flush()
+        assert [request.get("Content-Encoding") for request in sink.requests] == ["gzip", None, None]
+        assert len(sink.spans) == 2
+
+    def test_are_told_to_the_collector_once_it_takes_spans_again(
+        self, client: openai.OpenAI, sink: Sink, recording: None
+    ) -> None:
+        sink.replies.extend([Reply(400)] * 3)  # all three, then each half
+        ask(client, 3)
+        assert not pennytrace.flush()
+        sink.wait_for(spans=1)
+        (loss,) = sink.spans
+        assert loss.name == "pennytrace.loss"
+        assert loss.attributes == {"pennytrace.lost.calls": 3, "pennytrace.lost.reason": "refused"}
+        assert loss.kind == Span.SPAN_KIND_INTERNAL
+        sink.replies.append(Reply(400))
+        ask(client)
+        assert not pennytrace.flush()
+        assert len(sink.spans) == 1, "a second one within the minute waits"
+        pennytrace.shutdown()
+        sink.wait_for(spans=2)
+        assert sink.spans[1].attributes["pennytrace.lost.calls"] == 1
 
     def test_to_connect_are_tried_until_somebody_is_there(
         self, client: openai.OpenAI, free_port: int, caplog: pytest.LogCaptureFixture
@@ -154,7 +254,7 @@ class TestFailures:
             pennytrace.init(endpoint=first.url)
             ask(client)
             assert pennytrace.flush()
-        delivery()._transport.close()
+        delivery()._courier.transport.close()  # the thread that serves the old connection lives on
         ask(client, 5)
         assert not pennytrace.flush(0.05)
         with sinks.running(port) as second:
@@ -177,10 +277,11 @@ class TestBounds:
     def test_a_full_queue_refuses_the_newest_visibly_and_never_blocks(
         self, client: openai.OpenAI, free_port: int, caplog: pytest.LogCaptureFixture
     ) -> None:
-        pennytrace.init(endpoint=f"http://127.0.0.1:{free_port}", queue_size=5)
+        pennytrace.init(endpoint=f"http://127.0.0.1:{free_port}", queue_size=5, spool="off")
         with caplog.at_level(logging.WARNING, logger="pennytrace"):
             ask(client, 20)
-        assert 0 < delivery().refused < 20
+        lost = delivery().losses.calls(semconv.QUEUE_FULL)
+        assert 0 < lost < 20
         full = [record for record in caplog.records if "takes no more" in record.getMessage()]
         assert len(full) == 1
 
@@ -210,88 +311,3 @@ class TestBounds:
         ask(client, 5)
         calls()
         assert senders() == before + 1
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # threads and fork: that is the point here
-class TestFork:
-    def test_the_child_delivers_its_own_and_the_parent_the_rest(
-        self, provider: Provider, client: openai.OpenAI, calls: Calls
-    ) -> None:
-        ask(client)  # the sender runs when the fork comes
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                with openai.OpenAI(api_key="none", base_url=provider.url) as own:
-                    own.embeddings.create(model="child", input="x", encoding_format="float")
-                status = 0 if pennytrace.flush(10) else 2
-            finally:
-                os._exit(status)
-        assert os.waitpid(child, 0)[1] == 0
-        names = sorted(call.name for call in calls())
-        assert names == [f"chat {MODEL}", "embeddings child"]
-
-    def test_a_stream_that_is_open_stays_the_parents(
-        self, provider: Provider, client: openai.OpenAI, calls: Calls
-    ) -> None:
-        stream = client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)
-        next(stream)
-        child = os.fork()
-        if child == 0:
-            stream._iterator.end()  # type: ignore[attr-defined]  # what the garbage collector may do there
-            os._exit(0 if pennytrace.flush(10) else 2)
-        assert os.waitpid(child, 0)[1] == 0
-        assert len(list(stream)) == 3
-        assert len(calls()) == 1
-
-    def test_a_child_of_multiprocessing_delivers_before_it_ends(
-        self, provider: Provider, sink: Sink, recording: None
-    ) -> None:
-        child = multiprocessing.get_context("fork").Process(target=_embed, args=(provider.url,))
-        child.start()
-        child.join(30)
-        assert child.exitcode == 0
-        assert [span.name for span in sink.spans] == ["embeddings child"]
-
-
-def _embed(url: str) -> None:
-    with openai.OpenAI(api_key="none", base_url=url) as own:
-        own.embeddings.create(model="child", input="x", encoding_format="float")
-
-
-class TestTheEndOfTheProcess:
-    CALL = """
-import openai, pennytrace, sys
-pennytrace.init(endpoint=sys.argv[1])
-client = openai.OpenAI(api_key="none", base_url=sys.argv[2])
-client.embeddings.create(model="m", input="x", encoding_format="float")
-client.close()
-"""
-
-    def test_delivers_what_is_left(self, provider: Provider, sink: Sink) -> None:
-        done = python(self.CALL, sink.url, provider.url)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert len(sink.spans) == 1
-
-    def test_by_sys_exit_keeps_the_status(self, provider: Provider, sink: Sink) -> None:
-        done = python(self.CALL + "sys.exit(3)", sink.url, provider.url)
-        assert (done.returncode, done.stderr) == (3, "")
-        assert len(sink.spans) == 1
-
-    def test_records_a_stream_that_nobody_closed(self, provider: Provider, sink: Sink) -> None:
-        stream = 'left = client.chat.completions.create(model="m", messages=[], stream=True); next(left)\n'
-        # Whatever the status: Python 3.13.0 crashes on the SDK's open stream, with and without us.
-        python(self.CALL.replace("client.close()", stream), sink.url, provider.url)
-        assert sorted(span.name for span in sink.spans) == ["chat m", "embeddings m"]
-
-    def test_does_not_wait_for_a_collector_that_is_not_there(
-        self, provider: Provider, free_port: int
-    ) -> None:
-        before = time.monotonic()
-        program = self.CALL + "import time, atexit; print(time.monotonic())"
-        done = python(program, f"http://127.0.0.1:{free_port}", provider.url)
-        assert done.returncode == 0
-        assert "could not deliver" in done.stderr
-        assert float(done.stdout) > before
-        assert time.monotonic() - float(done.stdout) < 2.5

@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OfficialSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from pennytrace import _otlp
+from pennytrace._delivery import otlp as _otlp
 from tests.instrumentation.sink import values
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
@@ -51,7 +51,8 @@ def test_a_span_decodes_to_itself(span: _otlp.Span) -> None:
     assert official.span_id == span.span_id
     assert official.parent_span_id == (span.parent_id or b"")
     assert official.name == span.name
-    assert official.kind == OfficialSpan.SPAN_KIND_CLIENT
+    kind = OfficialSpan.SPAN_KIND_INTERNAL if span.internal else OfficialSpan.SPAN_KIND_CLIENT
+    assert official.kind == kind
     assert official.start_time_unix_nano == span.started_ns
     assert official.end_time_unix_nano == span.ended_ns
     assert as_typed(values(official.attributes)) == as_typed(dict(span.attributes))

@@ -9,7 +9,8 @@ from typing import Any
 import openai
 import pytest
 
-from pennytrace import _raw, semconv
+from pennytrace import semconv
+from pennytrace._calls import follow as _follow
 from tests.instrumentation.conftest import Calls
 from tests.instrumentation.provider import MODEL, RESPONSE_ID, Answer, Provider
 
@@ -141,14 +142,11 @@ class TestStreamingResponse:
         assert source(calls) == "measured"
 
 
-def test_the_end_of_a_long_body_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_raw, "_MOST_JSON", 10)
-    body = b'{"data": [' + b"0.1, " * 10_000 + b'0], "usage": {"prompt_tokens": 7}}'
-    assert _raw._parsed(body).usage.prompt_tokens == 7
-
-
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"usage": ', b"\xff\xfe"])
-def test_a_body_that_is_not_json_says_nothing(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _raw._parsed(body) is None
-    monkeypatch.setattr(_raw, "_MOST_JSON", -1)
-    assert _raw._parsed(body) is None
+def test_a_body_that_is_not_json_says_nothing(body: bytes) -> None:
+    assert _follow.parsed(body) is None
+
+
+def test_the_end_of_a_long_body_is_enough() -> None:
+    body = b"0.1, " * 1000 + b'0], "usage": {"prompt_tokens": 7}}'
+    assert _follow.parsed(body) == {"usage": {"prompt_tokens": 7}}

@@ -240,13 +240,12 @@ class TestEnds:
 
     def test_cut_by_the_server(self, client: openai.OpenAI, provider: Provider, calls: Calls) -> None:
         provider.answer = Answer(cut_after=2)
-        with pytest.raises(Exception) as caught:  # which one depends on the SDK's version
+        with pytest.raises(Exception):  # noqa: B017 - which one depends on the SDK's version
             list(stream(client))
         (call,) = calls()
         assert_estimated(call, output=4)  # 15 characters
         assert call.failed
-        kind = type(caught.value)
-        assert call.attributes[semconv.ERROR_TYPE] == f"{kind.__module__}.{kind.__qualname__}"
+        assert call.attributes[semconv.ERROR_TYPE].endswith("RemoteProtocolError")  # what the SDK was told
 
     def test_read_by_another_thread(self, client: openai.OpenAI, calls: Calls) -> None:
         from concurrent.futures import ThreadPoolExecutor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import threading
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import pennytrace
 from pennytrace import semconv
-from pennytrace._tags import current_tags
+from pennytrace._attribution.tags import current_tags
 from tests.instrumentation.conftest import Calls
 from tests.instrumentation.provider import MODEL
 
@@ -278,17 +279,140 @@ class TestCarrying:
         assert calls()[0].attributes[semconv.FEATURE] == "batch"
 
 
-def test_leaving_a_tag_in_another_context_is_harmless() -> None:
-    async def numbers() -> AsyncIterator[int]:
-        with pennytrace.tag(feature="f"):
-            yield 1
-            yield 2
+class TestLeavingElsewhere:
+    @pytest.fixture(autouse=True)
+    def nothing_is_said(self, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+        """No "failed to detach", no error that the event loop could not hand to anybody."""
+        yield
+        assert caplog.records == []
 
-    async def main() -> str | None:
-        async for _ in numbers():
-            break  # the event loop closes the generator later, in a context of its own
-        await asyncio.sleep(0)
-        return None
+    def test_a_generator_that_the_event_loop_closes_leaves_nothing_on(self) -> None:
+        async def numbers() -> AsyncIterator[int]:
+            with pennytrace.tag(feature="f"):
+                yield 1
+                yield 2
 
-    asyncio.run(main())
-    assert feature() is None
+        async def main() -> list[str | None]:
+            seen = []
+            for _ in range(3):
+                with pennytrace.tag(team="reader"):
+                    async for _ in numbers():
+                        break  # it is closed later, in a context of its own
+                await asyncio.sleep(0)
+                seen.append(feature())
+            return seen
+
+        assert asyncio.run(main()) == [None] * 3
+
+    @pytest.mark.parametrize("decorated", [True, False])
+    def test_a_generator_that_another_task_closes_leaves_the_tags_of_that_task(self, decorated: bool) -> None:
+        async def body() -> AsyncIterator[str | None]:
+            with pennytrace.tag(feature="body"):
+                yield feature()
+                yield feature()
+
+        async def close(running: Any) -> str | None:
+            with pennytrace.tag(feature="closer"):
+                await running.aclose()
+                return feature()
+
+        async def main() -> tuple[str | None, str | None]:
+            with pennytrace.tag(feature="reader"):
+                running = (pennytrace.tag(team="t")(body) if decorated else body)()
+                await running.__anext__()
+                closer = await asyncio.create_task(close(running))
+            return closer, feature()
+
+        assert asyncio.run(main()) == ("closer", None)
+
+    def test_a_generator_that_is_read_by_many_tasks_has_its_own_tags_in_each(self) -> None:
+        @pennytrace.tag(feature="body")
+        async def body() -> AsyncIterator[str | None]:
+            for _ in range(3):
+                await asyncio.sleep(0)
+                yield feature()
+
+        async def read(running: Any, name: str) -> tuple[str | None, str | None]:
+            with pennytrace.tag(feature=name):
+                return await running.__anext__(), feature()
+
+        async def main() -> list[Any]:
+            running = body()
+            return [await asyncio.create_task(read(running, name)) for name in "abc"]
+
+        assert asyncio.run(main()) == [("body", "a"), ("body", "b"), ("body", "c")]
+
+    def test_a_generator_that_another_thread_closes_leaves_the_tags_of_that_thread(self) -> None:
+        def body() -> Iterator[int]:
+            with pennytrace.tag(feature="body"):
+                yield 1
+
+        seen: list[str | None] = []
+
+        def close() -> None:
+            with pennytrace.tag(feature="closer"):
+                running.close()
+                seen.append(feature())
+
+        def read() -> None:
+            with pennytrace.tag(feature="reader"):
+                next(running)
+                thread = threading.Thread(target=close)
+                thread.start()
+                thread.join()
+            seen.append(feature())
+
+        running: Any = body()
+        contextvars.Context().run(read)
+        assert seen == ["closer", None]
+
+    def test_a_generator_that_ends_inside_a_tag_of_its_reader_leaves_that_on(self) -> None:
+        def body() -> Iterator[int]:
+            with pennytrace.tag(feature="body"):
+                yield 1
+
+        running = body()
+        with pennytrace.tag(team="reader"):
+            next(running)
+            with pennytrace.tag(feature="rest"):
+                assert list(running) == []
+                assert feature() == "rest"
+            assert dict(current_tags()) == {semconv.TEAM: "reader"}
+
+    def test_a_cancelled_task_leaves_its_tags(self) -> None:
+        left = []
+
+        @pennytrace.tag(feature="f")
+        async def work() -> None:
+            try:
+                await asyncio.sleep(10)
+            finally:
+                left.append(feature())
+
+        async def main() -> str | None:
+            task = asyncio.create_task(work())
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return feature()
+
+        assert asyncio.run(main()) is None
+        assert left == ["f"]
+
+    def test_a_coroutine_that_is_dropped_takes_nobody_elses_tags_off(self) -> None:
+        @pennytrace.tag(feature="f")
+        async def work(other: Any = None) -> str | None:
+            with pennytrace.tag(team="t"):
+                if other is None:
+                    await asyncio.sleep(10)
+                else:
+                    other.close()
+                return feature()
+
+        async def main() -> str | None:
+            dropped: Any = work()
+            contextvars.Context().run(dropped.send, None)
+            return await work(dropped)
+
+        assert asyncio.run(main()) == "f"

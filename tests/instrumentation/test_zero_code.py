@@ -134,7 +134,7 @@ def test_opentelemetry_instrument_finds_us(app: Path, provider: Provider, sink: 
 def test_the_instrumentor_starts_and_stops(sink: Sink) -> None:
     from opentelemetry.trace import NoOpTracerProvider
 
-    from pennytrace import _active
+    from pennytrace._calls import active as _active
     from pennytrace.instrumentor import PennytraceInstrumentor
 
     instrumentor = PennytraceInstrumentor()

@@ -24,7 +24,13 @@ pennytrace.init(
     customer="acme",
     tags={"region": "eu"},
     queue_size=1000,
+    spool="/var/lib/shop",
+    spool_size="64M",
+    propagate=["feature", "team"],
 )
+assert_type(pennytrace.outgoing_headers(), dict[str, str])
+with pennytrace.received({"baggage": "pennytrace.feature=search"}):
+    pass
 pennytrace.init("shop")  # type: ignore[call-arg]  # by keyword only
 assert_type(pennytrace.flush(), bool)
 assert_type(pennytrace.flush(timeout=1.5), bool)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
-from pennytrace import _checks
+from pennytrace._setup import checks
 from pennytrace.finding import Finding
 
 GROUP: Final = "pennytrace.checks"
@@ -39,7 +39,7 @@ class Doctor:
 
 
 def _findings() -> Iterator[Finding]:
-    for check in _checks.CHECKS:
+    for check in checks.CHECKS:
         yield from check()
     for entry in sorted(entry_points(group=GROUP)):
         yield from _ask(entry)

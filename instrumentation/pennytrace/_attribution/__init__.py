@@ -1,0 +1,1 @@
+"""Who a call is made for: tags, the feature, and how both reach other threads, processes and services."""

@@ -1,0 +1,1 @@
+"""What `init` is told, and how it takes hold of a process."""

@@ -1,0 +1,188 @@
+"""What `pennytrace doctor` looks at on the app's side."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import platform
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
+from typing import Any, Final
+
+from pennytrace._calls.provider import Hook
+from pennytrace._delivery.ledger import NAME as LEDGER
+from pennytrace._delivery.ledger import kept
+from pennytrace._delivery.losses import Loss
+from pennytrace._delivery.spool import Spool
+from pennytrace._setup.lifecycle import hooks
+from pennytrace._setup.parse import base_url
+from pennytrace._setup.settings import Settings, is_disabled, problems, resolve
+from pennytrace._version import __version__
+from pennytrace.finding import Finding
+
+_PATIENCE: Final = 3.0  # seconds
+_GRPC_PORT: Final = 4317
+_INSTRUMENTORS: Final = "opentelemetry_instrumentor"
+
+
+def environment() -> Sequence[Finding]:
+    """Check the variables that are set."""
+    found = [
+        Finding(area="settings", state="failure", what=problem, advice="correct it; it is ignored until then")
+        for problem in problems()
+    ]
+    if is_disabled():
+        switched_off = "switched off by PENNYTRACE_DISABLED or OTEL_SDK_DISABLED"
+        found.append(
+            Finding(area="settings", state="warning", what=switched_off, advice="unset it to record")
+        )
+    return found or [Finding(area="settings", state="ok", what="every variable that is set can be used")]
+
+
+def versions() -> Sequence[Finding]:
+    """Say which versions are at work."""
+    what = f"pennytrace {__version__}, Python {platform.python_version()}, opentelemetry-api "
+    return [Finding(area="versions", state="ok", what=what + (_version("opentelemetry-api") or "missing"))]
+
+
+def libraries() -> Sequence[Finding]:
+    """Check that the methods which are wrapped are where they are expected."""
+    modules = {hook.module for hook in hooks()}
+    found = (finding for module in sorted(modules) for finding in _library(module))
+    return list(dict.fromkeys(found))  # a library with several modules is named once
+
+
+def others() -> Sequence[Finding]:
+    """Name the other instrumentations of the same client libraries."""
+    names = {hook.module.partition(".")[0] for hook in hooks()}
+    found = [entry for entry in entry_points(group=_INSTRUMENTORS) if entry.name in names]
+    return [
+        Finding(
+            area="others",
+            state="warning",
+            what=f"{entry.dist.name if entry.dist else entry.module} instruments {entry.name} too",
+            advice="both work; the collector counts a call once, by its response id",
+        )
+        for entry in found
+    ]
+
+
+def collector() -> Sequence[Finding]:
+    """Check that somebody takes what is sent."""
+    settings = resolve({})
+    url = base_url(settings.url)
+    try:
+        status = _get_status(f"{url}/health", settings)
+    except OSError as error:
+        return [_unreachable(url, error)]
+    if status == 200:
+        return [Finding(area="endpoint", state="ok", what=f"{url} accepts")]
+    what = f"{url}/health answered {status}"
+    advice = "a pennytrace collector answers 200 there; another OTLP receiver may not, and works all the same"
+    return [Finding(area="endpoint", state="warning", what=what, advice=advice)]
+
+
+def spool() -> Sequence[Finding]:
+    """Say what waits for the collector on disk, and what was lost on the way to it."""
+    settings = resolve({})
+    if settings.spool is None:
+        what = "there is none: what the collector does not take waits in memory, and ends with the process"
+        return [Finding(area="spool", state="ok", what=what)]
+    here = Spool(settings.spool, settings.url, limit=settings.spool_size)
+    try:
+        return [_waiting(here), *(_lost(here.folder, loss) for loss in kept(here.folder))]
+    except OSError as error:
+        advice = "let this user write there, or point PENNYTRACE_SPOOL at another folder"
+        return [Finding(area="spool", state="failure", what=f"it cannot be used: {error}", advice=advice)]
+
+
+CHECKS: Final[Sequence[Callable[[], Sequence[Finding]]]] = (
+    versions,
+    environment,
+    libraries,
+    others,
+    collector,
+    spool,
+)
+"""All checks, in the order in which they are shown."""
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _library(module: str) -> Sequence[Finding]:
+    name = module.partition(".")[0]
+    if find_spec(name) is None:
+        return [Finding(area=name, state="ok", what="not installed: nothing to record")]
+    missing = [
+        hook.name for hook in hooks() if hook.module == module and not hook.optional and not _is_there(hook)
+    ]
+    if not missing:
+        return [Finding(area=name, state="ok", what=f"{name} {_version(name)}: every call will be seen")]
+    return [
+        Finding(
+            area=name,
+            state="failure",
+            what=f"{name} {_version(name)} has no {', '.join(missing)} in {module}: its calls cannot be seen",
+            advice=f"use a version of {name} that this pennytrace knows, or a newer pennytrace",
+        )
+    ]
+
+
+def _is_there(hook: Hook) -> bool:
+    thing: Any
+    try:
+        thing = import_module(hook.module)
+        for step in hook.name.split("."):
+            thing = inspect.getattr_static(thing, step)
+    except (ImportError, AttributeError):
+        return False
+    return callable(thing)
+
+
+def _waiting(here: Spool) -> Finding:
+    entries = here.entries()
+    calls = sum(entry.calls for entry in entries)
+    if not calls:
+        return Finding(area="spool", state="ok", what=f"no call waits in {here.folder}")
+    what = f"{calls:,} calls wait in {here.folder}, the oldest since {_moment(entries[0].since_ns)}"
+    advice = "an app that runs sends them by itself as soon as the endpoint accepts"
+    return Finding(area="spool", state="warning", what=what, advice=advice)
+
+
+def _lost(folder: str, loss: Loss) -> Finding:
+    what = f"{loss.calls:,} calls lost since {_moment(loss.since_ns)} ({loss.reason}): {loss.detail}"
+    advice = f"they are in no report; remove {os.path.join(folder, LEDGER)} to forget them"
+    return Finding(area="spool", state="warning", what=what, advice=advice)
+
+
+def _moment(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns / 1e9, tz=UTC).isoformat(sep=" ", timespec="seconds")
+
+
+def _get_status(url: str, settings: Settings) -> int:
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    try:
+        with urlopen(Request(url, headers=dict(settings.headers)), timeout=_PATIENCE) as response:
+            return int(response.status)
+    except HTTPError as error:
+        return error.code
+
+
+def _unreachable(url: str, error: OSError) -> Finding:
+    advice = "start one with `pennytrace collect`, or point PENNYTRACE_ENDPOINT at yours"
+    if f":{_GRPC_PORT}" in url:
+        advice = (
+            f"port {_GRPC_PORT} is OTLP over gRPC; pennytrace speaks OTLP over HTTP, usually on port 4318"
+        )
+    reason = getattr(error, "reason", error)
+    return Finding(area="endpoint", state="failure", what=f"{url} does not answer: {reason}", advice=advice)
