@@ -8,7 +8,7 @@ ENGINES := $(abspath .venv-engines)
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit engines bench golden clean
+.PHONY: help setup demo test check unit engines bench peers golden clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ engines: setup ## real vLLM on the CPU, where its CPU builds can be had (REQUIRE
 bench: setup ## measure the figures that the README states
 	@$(BIN)/python tests/benchmarks/app_side.py
 	@$(BIN)/python tests/benchmarks/collector.py
+
+peers: setup ## compare what pennytrace costs an app with its peers (PEERS="--rounds 40": quicker; docs/reference/benchmarks.md)
+	@$(BIN)/python tests/benchmarks/peers.py $(PEERS)
 
 golden: setup ## rewrite the golden files; review the difference
 	@UPDATE_GOLDEN=1 $(PYTEST) tests/dashboards tests/docs -q

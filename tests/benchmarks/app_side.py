@@ -22,18 +22,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-import httpx2
 import openai
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a script sees its own folder only
+
 import pennytrace
-from pennytrace import _active, _lifecycle, _settings
-from pennytrace._call import Recorder
-from pennytrace._delivery import BATCH
+from pennytrace._calls import active as _active
+from pennytrace._calls.call import Recorder
+from pennytrace._delivery.queue import BATCH
+from pennytrace._setup import lifecycle as _lifecycle
+from pennytrace._setup import settings as _settings
+from tests.benchmarks.comparison.transport import clients
 
 CHUNKS = 100
 _SINK = """
@@ -246,37 +251,7 @@ class _Waiting:
         return True
 
 
-def _answer(request: httpx2.Request) -> httpx2.Response:
-    asked = json.loads(request.content)
-    if not asked.get("stream"):
-        return httpx2.Response(200, content=_COMPLETION, headers={"Content-Type": "application/json"})
-    with_usage = bool(asked.get("stream_options"))
-    body = _STREAM + (_USAGE_CHUNK if with_usage else b"") + b"data: [DONE]\n\n"
-    return httpx2.Response(200, content=body, headers={"Content-Type": "text/event-stream"})
-
-
-def _event(**fields: object) -> bytes:
-    chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-mini-2024"}
-    return b"data: " + json.dumps({**chunk, **fields}).encode() + b"\n\n"
-
-
-_USAGE = {"prompt_tokens": 12, "completion_tokens": 100, "total_tokens": 112}
-_USAGE_CHUNK = _event(choices=[], usage=_USAGE)
-_STREAM = CHUNKS * _event(choices=[{"index": 0, "delta": {"content": " word"}, "finish_reason": None}])
-_MESSAGE = {"role": "assistant", "content": "About 3.56 grams."}
-_COMPLETION = json.dumps(
-    {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "gpt-4o-mini-2024",
-        "choices": [{"index": 0, "message": _MESSAGE, "finish_reason": "stop"}],
-        "usage": {**_USAGE, "prompt_tokens_details": {"cached_tokens": 4}},
-    }
-).encode()
-_TRANSPORT = httpx2.MockTransport(_answer)
-_client = openai.OpenAI(api_key="none", http_client=httpx2.Client(transport=_TRANSPORT))
-_async_client = openai.AsyncOpenAI(api_key="none", http_client=httpx2.AsyncClient(transport=_TRANSPORT))
+_client, _async_client = clients(chunks=CHUNKS)
 
 
 def main() -> None:
