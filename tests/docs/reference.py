@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import argparse
 import csv
+import inspect
 import re
+import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from pennytrace import _settings
+from pennytrace._setup import lifecycle as _lifecycle
+from pennytrace._setup import settings as _settings
 from pennytrace.command import Command
 from pennytrace_collectors.catalog import METERS
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
+_WITHOUT_ARGUMENT: Final = {
+    "resource": "(more resource attributes)",
+    "hash_key": "(a secret: the environment only)",
+}
 _MADE: Final = "<!-- Made from the code by `make golden`; edit the code instead. -->\n"
 
 
@@ -25,6 +32,7 @@ def pages() -> dict[Path, str]:
     return {
         folder / "cli.md": _MADE + cli(),
         folder / "settings.md": _MADE + settings(),
+        folder / "libraries.md": _MADE + libraries(),
         folder / "attributes.md": _MADE + attributes(),
         folder / "schema.md": _MADE + schema(),
     }
@@ -88,12 +96,32 @@ def settings() -> str:
         "that is set counts.\n\n| argument | variables |\n|---|---|\n",
     ]
     for setting, variables in _settings.VARIABLES.items():
-        argument = f"`{setting}`" if setting in _settings.ARGUMENTS else "(more resource attributes)"
+        argument = f"`{setting}`" if setting in _settings.ARGUMENTS else _WITHOUT_ARGUMENT[setting]
         lines.append(f"| {argument} | {', '.join(f'`{name}`' for name in variables)} |\n")
     lines.append(
         f"\nSwitches that turn everything off when `true`: {', '.join(f'`{s}`' for s in _settings.SWITCHES)}.\n"
     )
     return "".join(lines)
+
+
+def libraries() -> str:
+    """The client libraries: what is wrapped in each, and which of its requests are calls."""
+    parts = [
+        "\n# Client libraries\n\nWhat is recorded of each library, and where its provider documents the usage. ",
+        "Requests that are not listed cost nothing, and pass.\n",
+    ]
+    for provider in _lifecycle.discover():
+        module = sys.modules[f"pennytrace.providers.{provider.id}"]
+        hooks = ", ".join(f"`{hook.module}.{hook.name}`" for hook in provider.shape.hooks(provider))
+        parts.append(
+            f"\n## {provider.id}\n\n{inspect.getdoc(module)}\n\nUsage: <{provider.docs}>. Wrapped: {hooks}.\n"
+        )
+        parts.append("\n| request | operation | charged |\n|---|---|---|\n")
+        parts += [
+            f"| `{request}` | {operation.name} | {'once for its job' if operation.later else 'at once'} |\n"
+            for request, operation in provider.operations.items()
+        ]
+    return "".join(parts)
 
 
 def attributes() -> str:
@@ -110,21 +138,29 @@ def attributes() -> str:
         for row in csv.DictReader(text.splitlines())
     ]
     lines.append("\nAttributes that start with `pennytrace.tag.` become entries of the column `tags`.\n")
+    lines += _quantities()
     return "".join(lines)
+
+
+def _quantities() -> Iterator[str]:
+    """The quantities that are kept under their own names."""
+    text = (
+        files("pennytrace_collectors.store").joinpath("sql", "dialects", "quantities.csv").read_text("utf-8")
+    )
+    yield "\n## Other quantities\n\nAttributes that start with `pennytrace.usage.` become entries of the column "
+    yield "`details`. What is billed apart from tokens, and what this table does not know, keeps a call from being "
+    yield "`priced` as long as no meter counts it.\n\n"
+    yield "| name | unit | billed apart from tokens | what |\n|---|---|---|---|\n"
+    for row in csv.DictReader(text.splitlines()):
+        yield f"| `{row['name']}` | {row['unit']} | {row['billed']} | {row['description']} |\n"
 
 
 def schema() -> str:
     """The columns of the view that everyone reads, and the meters."""
     folder = files("pennytrace_collectors.store").joinpath("sql")
     view = folder.joinpath("views", "50_spend.sql").read_text("utf-8")
-    tables = folder.joinpath("migrations", "0002_calls.sql").read_text("utf-8")
-    types = {}
-    for line in tables.split("ENGINE")[0].splitlines():
-        if found := re.match(r"    (\w+) +(.+)", line):
-            types[found[1]] = (
-                re.split(r" +CODEC| +ALIAS| +--", found[2])[0].rstrip(", ").replace("$meter_enum", "Enum8")
-            )
-    body = view[view.index("SELECT") + 6 : view.rindex("FROM")]
+    types = dict(_column_types())
+    body = view[view.index("SELECT") + 6 : view.index("FROM $database.calls")]
     columns = [re.split(r" AS ", part.strip())[-1] for part in re.split(r",\n", body)]
     special = {
         "trace_id": "String, hexadecimal",
@@ -141,6 +177,17 @@ def schema() -> str:
     lines.append("| meter | priced as (genai-prices unit) |\n|---|---|\n")
     lines += [f"| `{meter.name}` | `{meter.unit}` |\n" for meter in METERS]
     return "".join(lines)
+
+
+def _column_types() -> Iterator[tuple[str, str]]:
+    """The columns of the table `calls`, as its migrations have left them."""
+    folder = files("pennytrace_collectors.store").joinpath("sql", "migrations")
+    made = folder.joinpath("0002_calls.sql").read_text("utf-8").split("ENGINE")[0]
+    changed = folder.joinpath("0003_evidence.sql").read_text("utf-8").split("SETTINGS")[0]
+    for line in (*made.splitlines(), *changed.splitlines()):
+        if found := re.match(r"    (?:ADD COLUMN IF NOT EXISTS |MODIFY COLUMN )?(\w+) +(.+)", line):
+            kind = re.split(r" +(?:CODEC|ALIAS|DEFAULT|AFTER|--)", found[2])[0].rstrip(", ")
+            yield found[1], kind.replace("$meter_enum", "Enum8")
 
 
 def _cell(text: str | None) -> str:
