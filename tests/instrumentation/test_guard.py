@@ -30,7 +30,7 @@ def guarded_steps() -> dict[str, FunctionType]:
         for thing in vars(importlib.import_module(module.name)).values():
             for candidate in (thing, *vars(thing).values()) if isinstance(thing, type) else (thing,):
                 if isinstance(candidate, FunctionType) and hasattr(candidate, "guards"):
-                    steps[candidate.guards] = candidate
+                    assert steps.setdefault(candidate.guards, candidate) is candidate, candidate.guards
     return steps
 
 

@@ -196,7 +196,9 @@ class Engine:
 def _connect(target: str) -> _Handle:
     import chdb
 
-    handle: _Handle = chdb.connect(target)  # type: ignore[no-untyped-call]
+    # Two packages install the module `chdb`, one with types and one without: it depends on which came last.
+    connect: Callable[[str], Any] = chdb.connect
+    handle: _Handle = connect(target)
     return handle
 
 

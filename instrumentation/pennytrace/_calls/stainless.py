@@ -206,7 +206,7 @@ class _Attempt:
 
         return parse
 
-    @never_break_the_host("asking again without usage")
+    @never_break_the_host("going on without usage")
     def goes_on_without_usage(self, error: BaseException) -> bool:
         """Tell whether to repeat the request as the app made it, because the server refused our addition."""
         if self._given is None or not refused_usage(self._provider, self.asked, error):

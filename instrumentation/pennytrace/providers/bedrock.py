@@ -393,14 +393,14 @@ class _Body:
         """Whether a part of it is being read."""
         end_with_the_process(self)
 
-    @never_break_the_host("reading a body along")
+    @never_break_the_host("reading a Bedrock body along")
     def keep(self, data: bytes, *, last: bool) -> None:
         """Note what the app has read."""
         self._parts.append(data)
         if last or not data:
             self.end(complete=True)
 
-    @never_break_the_host("ending a body")
+    @never_break_the_host("ending a Bedrock body")
     def end(self, error: BaseException | None = None, *, complete: bool = False) -> None:
         """End the call; only the first time counts."""
         if not self._ended:
