@@ -1,4 +1,4 @@
-"""The same for libraries that are followed event by event: each step is broken in turn, and Ollama's library works on."""
+"""The same for libraries that are followed event by event: each step is broken, and Ollama's library works on."""
 
 from __future__ import annotations
 
