@@ -138,7 +138,7 @@ def assert_measured(call: Recorded, provider: str = "anthropic_compatible") -> N
     assert attributes[semconv.RESPONSE_MODEL] == MESSAGE["model"]
     assert attributes[semconv.RESPONSE_ID] == "msg_1"
     assert attributes[semconv.USAGE_SOURCE] == "measured"
-    assert attributes[semconv.OPENAI_RESPONSE_SERVICE_TIER] == "priority"
+    assert attributes[semconv.OPENAI_RESPONSE_SERVICE_TIER] == "priority+fast+us"
     assert attributes[semconv.SPEED] == "fast"
     assert attributes[semconv.GEO] == "us"
     assert usage_of(call) == MEASURED

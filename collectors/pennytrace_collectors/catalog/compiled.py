@@ -17,7 +17,7 @@ from pennytrace_collectors.catalog.pricefile import OwnPrice
 from pennytrace_collectors.catalog.prices import RateCard
 
 # Counts the ways of compiling: raised when the same sources give other prices than before.
-_COMPILER: Final = 2
+_COMPILER: Final = 3
 
 
 @dataclass(frozen=True, slots=True)

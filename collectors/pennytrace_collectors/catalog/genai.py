@@ -32,7 +32,9 @@ from pennytrace_collectors.catalog.prices import ALWAYS, Price, RateCard, per_un
 SOURCE: Final = "genai-prices"
 _TIER: Final = "service_tier"
 _PROCESSING: Final = "processing"
-_CONDITIONS: Final = {_TIER, _PROCESSING}
+_SPEED: Final = "speed"  # Anthropic's fast mode; its calls say `fast` as their tier
+_CONDITIONS: Final = (_PROCESSING, _TIER, _SPEED)
+"""What a price may depend on, in the order in which it makes up the name of a variant: `batch+flex`."""
 
 Amount: TypeAlias = Decimal | TieredPrices
 
@@ -101,7 +103,7 @@ def _prices(model: ModelInfo) -> Iterator[Price]:
                 moment = valid_from + timedelta(seconds=window)
                 for above, meter, unit, amount in _lines(model.get_prices(moment, context)):
                     yield Price(
-                        variant="+".join(context[key] for key in (_PROCESSING, _TIER) if key in context),
+                        variant="+".join(context[key] for key in _CONDITIONS if key in context),
                         valid_from=valid_from,
                         valid_to=valid_to,
                         window_from=window,
@@ -165,7 +167,9 @@ def _window_starts(model: ModelInfo) -> list[int]:
 def _contexts(model: ModelInfo, moment: datetime) -> list[PriceContext]:
     """The ways to call a model that have prices of their own at a moment, the standard one first."""
     active = (v for v in model.price_variants or () if v.constraint is None or v.constraint.active(moment))
-    found = {tuple(sorted(variant.when.items())) for variant in active if set(variant.when) <= _CONDITIONS}
+    found = {
+        tuple(sorted(variant.when.items())) for variant in active if set(variant.when) <= set(_CONDITIONS)
+    }
     return [{}, *(dict(when) for when in sorted(found - {((_TIER, "default"),)}))]
 
 

@@ -64,7 +64,7 @@ def others() -> Sequence[Finding]:
             area="others",
             state="warning",
             what=f"{entry.dist.name if entry.dist else entry.module} instruments {entry.name} too",
-            advice="both work; the collector counts a call once, by its response id",
+            advice="both work; send only one of them to the collector, or calls are charged twice",
         )
         for entry in found
     ]

@@ -121,7 +121,15 @@ def _about(answer: Fields, _: Body) -> About:
 
 def _describes(answer: Fields) -> Fields:
     message = _message(answer)
-    tier = fields(message.get("usage")).get("service_tier")
+    usage = fields(message.get("usage"))
+    dearer = [
+        name
+        for name, value in (("fast", usage.get("speed")), ("us", usage.get("inference_geo")))
+        if value == name
+    ]
+    tier = usage.get("service_tier")
+    if dearer:  # billed at a price of their own, as a tier is
+        tier = "+".join(dearer if tier in (None, "standard") else [tier, *dearer])
     return message if tier is None else {**message, "service_tier": tier}
 
 

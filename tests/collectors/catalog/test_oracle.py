@@ -195,7 +195,11 @@ def _compare(call: Drawn, row: dict[str, object]) -> None:
 
 
 def _context(call: Drawn) -> dict[str, str]:
-    named = {"service_tier": "" if call.tier == "default" else call.tier, "processing": call.processing}
+    fast = (
+        call.provider == "anthropic" and call.tier == "fast"
+    )  # there it is a speed, with the tier beside it
+    tier = "" if call.tier == "default" else call.tier
+    named = {"speed" if fast else "service_tier": tier, "processing": call.processing}
     return {key: value for key, value in named.items() if value}
 
 
