@@ -11,6 +11,9 @@ from typing import Final
 HERE: Final = Path(__file__).parent
 _ALWAYS: Final = ("pytest", "opentelemetry-proto", "opentelemetry-sdk")
 
+_LEFT_OPEN: Final = "ignore::ResourceWarning"
+"""litellm leaves its aiohttp sessions to the garbage collector, at times to the very end of the run."""
+
 
 def run_beside(packages: Sequence[str], files: Sequence[str], folder: Path) -> None:
     """Make an environment in `folder` with this checkout and `packages`, and run the tests in `files` there."""
@@ -19,12 +22,13 @@ def run_beside(packages: Sequence[str], files: Sequence[str], folder: Path) -> N
     root = HERE.parents[1]
     wanted = ["-e", str(root), *packages, *_ALWAYS]
     subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), *wanted], check=True)
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", _LEFT_OPEN]
     ran = subprocess.run(
-        [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(HERE / file) for file in files)],
+        [*command, *(str(HERE / file) for file in files)],
         cwd=root,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert ran.returncode == 0, ran.stdout[-3000:]
+    assert ran.returncode == 0, f"{ran.returncode}: {ran.stdout[-3000:]}{ran.stderr[-1000:]}"
     assert " passed" in ran.stdout

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, version
 from types import SimpleNamespace
 from typing import Any
 
@@ -175,6 +175,23 @@ class TestDoctor:
         assert [finding.state for finding in ours] == ["ok"] * 4
         assert any("every call will be seen" in finding.what for finding in ours)
 
+    def test_names_every_library_by_what_is_installed(self, sink: Sink) -> None:
+        done = run([BIN / "pennytrace", "doctor", "--json"], environment={"PENNYTRACE_ENDPOINT": sink.url})
+        said = {finding["area"]: finding["what"] for finding in json.loads(done.stdout)}
+        for library in ("anthropic", "botocore", "google-genai", "huggingface_hub", "ollama", "openai"):
+            assert said[library] == f"{library} {version(library)}: every call will be seen"
+        assert said["litellm"] == "not installed: nothing to record"
+
+    def test_names_a_method_that_is_not_where_it_was(self, sink: Sink) -> None:
+        program = (
+            "import sys; from pennytrace import cli; from ollama._client import Client\n"
+            "del Client._request\n"
+            "sys.exit(cli.main(['doctor']))"
+        )
+        done = python(program, PENNYTRACE_ENDPOINT=sink.url)
+        assert done.returncode == 1
+        assert "has no ollama._client.Client._request: its calls cannot be seen" in done.stdout
+
     def test_says_what_to_do_when_nobody_listens(self) -> None:
         done = run([BIN / "pennytrace", "doctor"], environment={"PENNYTRACE_ENDPOINT": "http://127.0.0.1:9"})
         assert done.returncode == 1
@@ -192,6 +209,7 @@ class TestDoctor:
         done = run([BIN / "pennytrace", "doctor"], environment=environment)
         assert done.returncode == 1
         assert "OTEL_EXPORTER_OTLP_HEADERS: expected key=value, got 'nonsense'" in done.stdout
+        assert done.stderr == ""
 
     def test_asks_every_package_that_has_checks(
         self, monkeypatch: pytest.MonkeyPatch, capsys: Output, sink: Sink

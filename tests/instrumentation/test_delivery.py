@@ -13,6 +13,7 @@ from typing import Any
 import openai
 import pytest
 from backports import zstd
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceResponse,
@@ -165,6 +166,16 @@ class TestFailures:
         assert "no such tenant" in told
         ask(client)
         assert pennytrace.flush()
+
+    def test_tell_the_reason_that_a_status_of_grpc_holds(
+        self, client: openai.OpenAI, sink: Sink, recording: None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        reason = "there is nothing at '/elsewhere'; send traces to '/v1/traces'"  # 61 bytes, printed as `=`
+        sink.replies.extend([Reply(400, body=Status(code=3, message=reason).SerializeToString())] * 2)
+        with caplog.at_level(logging.WARNING, logger="pennytrace"):
+            ask(client)
+            assert not pennytrace.flush()
+        assert f"Bad Request: {reason}" in caplog.text
 
     def test_of_the_size_divide_a_request_until_every_part_is_taken(
         self, client: openai.OpenAI, sink: Sink, calls: Calls

@@ -141,6 +141,8 @@ class Provider:
     """One client library, as data."""
 
     id: str
+    distribution: str
+    """The name that it is installed by."""
     docs: str
     """Where the provider documents the usage it reports."""
     shape: Shape

@@ -127,7 +127,7 @@ class HttpTransport:
             after=_seconds(response.getheader("Retry-After")) if again else None,
             suspect=status not in _BUSY,
             too_large=status == _TOO_LARGE,
-            reason=f"{self._url} answered {status} {response.reason}: {_printable(said)}",
+            reason=f"{self._url} answered {status} {response.reason}: {_reason(said)}",
         )
 
     def _failure(self, error: Exception) -> Answer:
@@ -223,6 +223,15 @@ def _seconds_until(date: str) -> float | None:
 
     parsed = parsedate_tz(date)
     return None if parsed is None else min(max(mktime_tz(parsed) - time.time(), 0.0), _LONGEST_WAIT)
+
+
+def _reason(said: bytes) -> str:
+    """Return what an error says: OTLP has it as google.rpc.Status, whose message = 2; others send a page."""
+    try:
+        messages = [field.content for field in fields(said) if field.number == 2]
+    except ValueError:
+        messages = []
+    return _printable(messages[0] if messages else said)
 
 
 def _printable(body: bytes) -> str:

@@ -9,15 +9,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, version
-from importlib.util import find_spec
 from typing import Any, Final
 
-from pennytrace._calls.provider import Hook
+from pennytrace._calls.provider import Hook, Provider
 from pennytrace._delivery.ledger import NAME as LEDGER
 from pennytrace._delivery.ledger import kept
 from pennytrace._delivery.losses import Loss
 from pennytrace._delivery.spool import Spool
-from pennytrace._setup.lifecycle import hooks
+from pennytrace._setup.lifecycle import discover
 from pennytrace._setup.parse import base_url
 from pennytrace._setup.settings import Settings, is_disabled, problems, resolve
 from pennytrace._version import __version__
@@ -50,14 +49,12 @@ def versions() -> Sequence[Finding]:
 
 def libraries() -> Sequence[Finding]:
     """Check that the methods which are wrapped are where they are expected."""
-    modules = {hook.module for hook in hooks()}
-    found = (finding for module in sorted(modules) for finding in _library(module))
-    return list(dict.fromkeys(found))  # a library with several modules is named once
+    return list(dict.fromkeys(map(_library, discover())))  # a library with several providers is named once
 
 
 def others() -> Sequence[Finding]:
     """Name the other instrumentations of the same client libraries."""
-    names = {hook.module.partition(".")[0] for hook in hooks()}
+    names = {provider.id for provider in discover()}
     found = [entry for entry in entry_points(group=_INSTRUMENTORS) if entry.name in names]
     return [
         Finding(
@@ -117,23 +114,21 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _library(module: str) -> Sequence[Finding]:
-    name = module.partition(".")[0]
-    if find_spec(name) is None:
-        return [Finding(area=name, state="ok", what="not installed: nothing to record")]
-    missing = [
-        hook.name for hook in hooks() if hook.module == module and not hook.optional and not _is_there(hook)
-    ]
+def _library(provider: Provider) -> Finding:
+    # By its distribution: that a module of its name is there says nothing, `google` is there with protobuf.
+    name, installed = provider.distribution, _version(provider.distribution)
+    if installed is None:
+        return Finding(area=name, state="ok", what="not installed: nothing to record")
+    hooks = provider.shape.hooks(provider)
+    missing = [f"{hook.module}.{hook.name}" for hook in hooks if not hook.optional and not _is_there(hook)]
     if not missing:
-        return [Finding(area=name, state="ok", what=f"{name} {_version(name)}: every call will be seen")]
-    return [
-        Finding(
-            area=name,
-            state="failure",
-            what=f"{name} {_version(name)} has no {', '.join(missing)} in {module}: its calls cannot be seen",
-            advice=f"use a version of {name} that this pennytrace knows, or a newer pennytrace",
-        )
-    ]
+        return Finding(area=name, state="ok", what=f"{name} {installed}: every call will be seen")
+    return Finding(
+        area=name,
+        state="failure",
+        what=f"{name} {installed} has no {', '.join(missing)}: its calls cannot be seen",
+        advice=f"use a version of {name} that this pennytrace knows, or a newer pennytrace",
+    )
 
 
 def _is_there(hook: Hook) -> bool:

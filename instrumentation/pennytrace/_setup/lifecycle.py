@@ -24,7 +24,7 @@ from pennytrace._delivery.spool import Spool
 from pennytrace._guard import logger
 from pennytrace._setup.parse import seconds
 from pennytrace._setup.patch import Patches
-from pennytrace._setup.settings import Settings, is_disabled, resolve
+from pennytrace._setup.settings import Settings, is_disabled, problems, resolve
 from pennytrace._version import __version__
 from pennytrace.errors import ConfigurationError
 
@@ -78,6 +78,8 @@ def init(  # noqa: PLR0913 - one argument for each setting, by name
         ConfigurationError: An argument cannot be used. Variables that cannot be used are logged and ignored.
     """
     settings = resolve(dict(locals()))  # nothing but the arguments, by name
+    for problem in problems():
+        logger.error("pennytrace ignores %s", problem)
     if is_disabled():
         logger.info("pennytrace is switched off by the environment")
         return

@@ -12,7 +12,6 @@ from pennytrace._attribution.identity import WITHHOLD
 from pennytrace._attribution.propagation import KEYS
 from pennytrace._attribution.tags import cleaned
 from pennytrace._delivery.spool import default_root
-from pennytrace._guard import logger
 from pennytrace._setup.parse import (
     OFF,
     exact_url,
@@ -123,7 +122,7 @@ def is_disabled(environment: Mapping[str, str] = os.environ) -> bool:
 def resolve(given: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings: an argument wins over PENNYTRACE_*, and that over OpenTelemetry's own variables.
 
-    A variable that cannot be used is logged, and what would hold without it is taken: a wrong environment
+    Of a variable that cannot be used (`problems` names them), what would hold without it is taken: a wrong environment
     must not keep an app from starting.
 
     Args:
@@ -170,10 +169,7 @@ def problems(environment: Mapping[str, str] = os.environ) -> list[str]:
 def _first(variables: Mapping[str, Parser], environment: Mapping[str, str]) -> Any:
     for variable, parse in variables.items():
         value = environment.get(variable)
-        problem = _problem(variable, value, parse)
-        if problem is not None:
-            logger.error("pennytrace ignores %s", problem)
-        elif value:
+        if value and _problem(variable, value, parse) is None:
             return parse(value)
     return None
 

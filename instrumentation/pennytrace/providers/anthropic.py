@@ -253,6 +253,7 @@ _DREAM: Final = Operation(
 
 PROVIDER = Provider(
     id="anthropic",
+    distribution="anthropic",
     docs="https://platform.claude.com/docs/en/api/messages/create",
     shape=Stainless("anthropic._base_client", provider_of=_platform),
     operations={

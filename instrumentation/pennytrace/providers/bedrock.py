@@ -442,6 +442,7 @@ def _invoke(name: str, usage: Callable[[Fields, Body], Usage | None] = _of_docum
 
 PROVIDER = Provider(
     id="bedrock",
+    distribution="botocore",
     docs="https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html",
     shape=Methods(
         (

@@ -218,6 +218,7 @@ def _operation(name: str) -> Operation:
 
 PROVIDER = Provider(
     id="cohere",
+    distribution="cohere",
     docs="https://docs.cohere.com/reference/chat",
     shape=Methods(
         (

@@ -429,6 +429,7 @@ _EMBED: Final = Operation(name="embeddings", usage=_embedded, describes=_describ
 
 PROVIDER = Provider(
     id="google_genai",
+    distribution="google-genai",
     docs="https://ai.google.dev/api/generate-content#UsageMetadata",
     shape=Methods(
         (

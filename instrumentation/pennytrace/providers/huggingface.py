@@ -272,6 +272,7 @@ def _method(client: str, *, asynchronous: bool = False) -> Method:
 
 PROVIDER = Provider(
     id="huggingface",
+    distribution="huggingface_hub",
     docs="https://huggingface.co/docs/inference-providers/tasks/chat-completion",
     shape=_Tasks(Methods((_method("InferenceClient"), _method("AsyncInferenceClient", asynchronous=True)))),
     operations={

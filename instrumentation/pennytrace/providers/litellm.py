@@ -395,6 +395,7 @@ def _method(name: str, method: str, *, asynchronous: bool = False) -> Method:
 
 PROVIDER = Provider(
     id="litellm",
+    distribution="litellm",
     docs="https://docs.litellm.ai/docs/completion/usage",
     shape=_Handlers(
         Methods(

@@ -280,6 +280,7 @@ def _methods(module: str) -> tuple[Method, ...]:
 
 PROVIDER = Provider(
     id="mistralai",
+    distribution="mistralai",
     docs="https://docs.mistral.ai/api/endpoint/chat",
     shape=Methods(
         (

@@ -50,6 +50,7 @@ def _generation(name: str) -> Operation:
 
 PROVIDER = Provider(
     id="ollama",
+    distribution="ollama",
     docs="https://docs.ollama.com/api/usage",
     shape=Methods(
         (

@@ -115,6 +115,7 @@ _IMAGES: Final = Operation(
 
 PROVIDER = Provider(
     id="openai",
+    distribution="openai",
     docs="https://platform.openai.com/docs/api-reference/chat/object",
     shape=Stainless("openai._base_client"),
     operations={

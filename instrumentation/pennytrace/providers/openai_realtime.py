@@ -318,6 +318,7 @@ class WebSockets:
 
 PROVIDER = Provider(
     id="openai_realtime",
+    distribution="openai",
     docs="https://platform.openai.com/docs/api-reference/realtime-server-events/response/done",
     shape=WebSockets(),
     operations={

@@ -58,7 +58,11 @@ class App:
 
     def make_calls(self, stage: str, seen: Callable[[], list[Seen]]) -> None:
         told = self._callers.make_every_call(self._around(stage))
-        self.stages[stage] = {"told": told, "seen": sorted(seen(), key=str), "changed": self._changed()}
+        self.stages[stage] = {
+            "told": told,
+            "seen": sorted(seen(), key=_canonical),
+            "changed": self._changed(),
+        }
 
     def close(self) -> None:
         self._callers.close()
@@ -109,6 +113,10 @@ def main(name: str, servers: Servers) -> None:
         fork.Process(target=live, args=(name, order, servers, printed)).start()
         printed.close()
     json.dump({order: printed.recv() for order, printed in lives.items()}, sys.stdout)
+
+
+def _canonical(seen: Seen) -> str:
+    return json.dumps(seen, sort_keys=True, default=str)  # ddtrace's attributes come in any order
 
 
 def _pennytrace(service: str) -> Part:
