@@ -79,7 +79,7 @@ def calls(recording: None, sink: Sink) -> Calls:
     """Return what has been recorded, delivered first."""
 
     def delivered() -> list[Recorded]:
-        assert pennytrace.flush(10)
+        assert pennytrace.flush(30)
         return list(sink.spans)
 
     return delivered

@@ -267,7 +267,7 @@ class TestWithOpenTelemetry:
         token = context.attach(propagate.extract({"baggage": "pennytrace.feature=upstream"}))
         client.chat.completions.create(model=MODEL, messages=MESSAGES)
         context.detach(token)
-        pennytrace.flush(10)
+        pennytrace.flush(30)
         (call,) = sink.spans
         assert call.attributes[semconv.FEATURE] == "upstream"
         assert call.attributes[semconv.FEATURE_SOURCE] == "baggage"

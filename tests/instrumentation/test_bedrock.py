@@ -311,7 +311,7 @@ def test_a_stream_is_what_it_was(bedrock: Any, sink: Sink) -> None:
     pennytrace.init(endpoint=sink.url, service="shop")  # after the client was made
     assert read() == without
     assert without[0] is EventStream
-    assert pennytrace.flush(10)
+    assert pennytrace.flush(30)
     (call,) = sink.spans
     assert_measured(call)
     assert call.attributes[semconv.REQUEST_STREAM] is True
@@ -593,7 +593,7 @@ def test_an_invocation_that_is_streamed(bedrock: Any, server: Server, sink: Sink
     without = list(stream(bedrock))
     pennytrace.init(endpoint=sink.url, service="shop")
     assert list(stream(bedrock)) == without
-    assert pennytrace.flush(10)
+    assert pennytrace.flush(30)
     (call,) = sink.spans
     assert_measured(call)
 

@@ -94,6 +94,6 @@ def test_a_step_that_fails_changes_nothing_for_the_app(
     assert propagate.extract({"traceparent": WHERE, "baggage": "x=1"}, context.Context())
     signals.task_prerun.send(None, task_id="1", task=app.tasks["celery.chord_unlock"])
     signals.task_postrun.send(None, task_id="1", task=app.tasks["celery.chord_unlock"])
-    pennytrace.flush(10)
+    pennytrace.flush(30)
     (call,) = sink.spans
     assert call.attributes.get("user.id") is None

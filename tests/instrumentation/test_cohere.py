@@ -208,7 +208,7 @@ def test_a_stream_is_what_it_was(client: cohere.ClientV2, sink: Sink) -> None:
     pennytrace.init(endpoint=sink.url, service="shop")  # after the client was made
     assert read() == without
     assert len(without[1]) == 5
-    assert pennytrace.flush(10)
+    assert pennytrace.flush(30)
     (call,) = sink.spans
     assert_measured(call)
     assert call.attributes[semconv.REQUEST_STREAM] is True

@@ -269,7 +269,7 @@ class TestFailures:
         ask(client, 5)
         assert not pennytrace.flush(0.05)
         with sinks.running(port) as second:
-            assert pennytrace.flush(10)
+            assert pennytrace.flush(30)
             assert len(second.spans) == 5
             pennytrace.shutdown()
 

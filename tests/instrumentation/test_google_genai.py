@@ -329,7 +329,7 @@ def test_a_stream_is_what_it_was(client: genai.Client, sink: Sink) -> None:
     without = read()
     pennytrace.init(endpoint=sink.url, service="shop")  # after the client was made
     kind, chunks = read()
-    assert pennytrace.flush(10)
+    assert pennytrace.flush(30)
     (call,) = sink.spans
     assert_measured(call)
     assert call.attributes[semconv.REQUEST_STREAM] is True
@@ -811,5 +811,5 @@ def test_a_library_that_has_changed_is_left_alone(
     monkeypatch.delattr("google.genai._gaos.basesdk.BaseSDK.do_request")
     pennytrace.init(endpoint=sink.url, service="shop")
     client.models.generate_content(model=MODEL, contents=SECRET)
-    assert pennytrace.flush(10)
+    assert pennytrace.flush(30)
     assert_measured(sink.spans[0])

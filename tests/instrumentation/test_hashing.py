@@ -84,7 +84,7 @@ def test_the_hash_is_sent_and_the_id_is_nowhere_in_the_bytes(
     ask(client)
     context.detach(token)
     ask(client)
-    assert pennytrace.flush(10)
+    assert pennytrace.flush(30)
     assert [span.attributes.get(semconv.USER_HASH) for span in wire.spans] == [HASH, HASH, HASH, None]
     assert all(semconv.USER_ID not in span.attributes for span in wire.spans)
     assert wire.spans[0].attributes[semconv.SESSION_ID] == "s1"
@@ -96,7 +96,7 @@ def test_without_a_key_the_id_is_sent_as_it_is(client: openai.OpenAI, wire: Wire
     pennytrace.init(endpoint=wire.url)
     with pennytrace.tag(user=USER):
         ask(client)
-    assert pennytrace.flush(10)
+    assert pennytrace.flush(30)
     (span,) = wire.spans
     assert span.attributes[semconv.USER_ID] == USER
     assert semconv.USER_HASH not in span.attributes
@@ -136,7 +136,7 @@ def test_a_key_that_cannot_be_used_is_told_and_no_user_is_named(
     assert "too short" not in record.getMessage()
     with pennytrace.tag(user=USER, feature="f"):
         ask(client)
-    assert pennytrace.flush(10)
+    assert pennytrace.flush(30)
     (span,) = wire.spans
     assert span.attributes[semconv.FEATURE] == "f"
     assert not {semconv.USER_ID, semconv.USER_HASH} & span.attributes.keys()

@@ -242,7 +242,7 @@ def test_clients_made_before_and_subclasses(server: Server, sink: Sink) -> None:
         pennytrace.init(endpoint=sink.url)
         create(MESSAGES)
         ask(client)
-    assert pennytrace.flush(10)
+    assert pennytrace.flush(30)
     for call in sink.spans:
         assert_measured(call)
     assert len(sink.spans) == 2

@@ -715,7 +715,7 @@ def test_the_functions_that_an_app_imported_before(server: Server, sink: Sink) -
     server.says(claude())
     pennytrace.init(endpoint=sink.url, service="shop")
     completion(f"anthropic/{CLAUDE}", MESSAGES, api_base=server.url, api_key="none")
-    assert pennytrace.flush(10)
+    assert pennytrace.flush(30)
     (call,) = sink.spans
     assert_claude(call)
     pennytrace.shutdown()

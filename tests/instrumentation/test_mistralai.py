@@ -209,7 +209,7 @@ def test_code_agents_and_clients_made_before(server: Server, sink: Sink) -> None
         pennytrace.init(endpoint=sink.url)
         fim.complete(model=MODEL, prompt="def weigh(")
         client.agents.complete(agent_id="ag_1", messages=MESSAGES)
-    assert pennytrace.flush(10)
+    assert pennytrace.flush(30)
     code, agent = sink.spans
     assert_measured(code, "text_completion")
     assert semconv.REQUEST_MODEL not in agent.attributes

@@ -766,7 +766,7 @@ class TestTheContract:
         with_us = everything()
         assert with_us == without
         assert [type(one) for one in with_us] == [type(one) for one in without]
-        assert pennytrace.flush(10)
+        assert pennytrace.flush(30)
 
     def test_a_response_can_be_pickled(self, client: openai.OpenAI, server: OpenAI, calls: Calls) -> None:
         server.answers["POST /responses"] = response()
@@ -785,7 +785,7 @@ class TestTheContract:
             create(model=MODEL, input=SECRET)
             early.copy(timeout=9).responses.create(model=MODEL, input=SECRET)
             early.with_options(max_retries=1).responses.create(model=MODEL, input=SECRET)
-        assert pennytrace.flush(10)
+        assert pennytrace.flush(30)
         assert [usage(call) for call in sink.spans] == [RESPONSE_TOKENS] * 3
 
     def test_many_threads_and_clients(self, server: OpenAI, calls: Calls) -> None:

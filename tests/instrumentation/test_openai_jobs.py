@@ -229,7 +229,7 @@ class TestBatches:
             "pennytrace.init(endpoint=sys.argv[1])\n"
             "client = openai.OpenAI(api_key='none', base_url=sys.argv[2])\n"
             "client.batches.retrieve('batch_1')\n"
-            "assert pennytrace.flush(10)\n"
+            "assert pennytrace.flush(30)\n"
         )
         subprocess.run([sys.executable, "-c", script, sink.url, server.url], check=True)
         assert len(calls()) == 2

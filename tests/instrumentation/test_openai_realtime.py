@@ -287,7 +287,7 @@ class TestRealtime:
         without = talk(client)
         pennytrace.init(endpoint=sink.url)
         assert talk(client) == without
-        assert pennytrace.flush(10)
+        assert pennytrace.flush(30)
 
     def test_nothing_is_kept_of_a_connection(
         self, client: openai.OpenAI, server: Server, calls: Calls
@@ -448,7 +448,7 @@ def test_a_library_without_these_connections_works_on(server: Server, sink: Sink
         "client = openai.OpenAI(api_key='none', base_url=sys.argv[2])\n"
         "with client.realtime.connect(model='m') as connection:\n"
         "    assert len(list(connection)) == 5\n"
-        "assert pennytrace.flush(10)\n"
+        "assert pennytrace.flush(30)\n"
     )
     server.events = realtime_events()
     ran = subprocess.run(

@@ -94,7 +94,7 @@ class TestFork:
             try:
                 with openai.OpenAI(api_key="none", base_url=provider.url) as own:
                     own.embeddings.create(model="child", input="x", encoding_format="float")
-                status = 0 if pennytrace.flush(10) else 2
+                status = 0 if pennytrace.flush(30) else 2
             finally:
                 os._exit(status)
         assert os.waitpid(child, 0)[1] == 0
@@ -111,7 +111,7 @@ class TestFork:
             status = 1
             try:
                 stream.close()  # what the garbage collector may do there
-                status = 0 if pennytrace.flush(10) else 2
+                status = 0 if pennytrace.flush(30) else 2
             finally:
                 os._exit(status)
         assert os.waitpid(child, 0)[1] == 0

@@ -127,7 +127,7 @@ class TestWhileTheCollectorIsAway:
         assert waiting(folder)
         assert delivery().waiting == 5
         with back(away) as sink:
-            assert pennytrace.flush(10)
+            assert pennytrace.flush(30)
             assert len({call.span_id for call in sink.spans}) == 5
         assert waiting(folder) == []
 
@@ -157,7 +157,7 @@ class TestWhileTheCollectorIsAway:
             eventually(lambda number=number: [*folder.glob(f"*/*-{number}.otlp")] != [])  # type: ignore[misc]
         assert len(waiting(folder)) == 1
         with back(away) as sink:
-            assert pennytrace.flush(10)
+            assert pennytrace.flush(30)
             assert len({call.span_id for call in sink.spans}) == 3
 
     @pytest.mark.parametrize("status", [401, 429, 500, 503])
@@ -170,7 +170,7 @@ class TestWhileTheCollectorIsAway:
         assert not pennytrace.flush(0.3), "it was asked to wait for a second"
         assert len(sink.requests) == 1
         assert waiting(folder)
-        assert pennytrace.flush(10)
+        assert pennytrace.flush(30)
         assert len({call.span_id for call in sink.spans}) == 2
         assert waiting(folder) == []
 
@@ -190,7 +190,7 @@ class TestWhileTheCollectorIsAway:
         ask(client, 3)
         assert not pennytrace.flush(0.1)
         with back(url) as sink:
-            assert pennytrace.flush(10)
+            assert pennytrace.flush(30)
             assert len(sink.spans) == 3
         assert not (tmp_path / "state").exists()
 
@@ -228,7 +228,7 @@ class TestASlowCollector:
         with answering(babble) as url:
             pennytrace.init(endpoint=url, spool=folder)
             delivery().put(span())
-            assert pennytrace.flush(5)
+            assert pennytrace.flush(30)
 
 
 @contextmanager
@@ -300,7 +300,7 @@ class TestOneBadFile:
         with back(away) as sink:
             ask(client)
             sink.wait_for(spans=2)
-            assert pennytrace.flush(10)
+            assert pennytrace.flush(30)
             assert delivery().losses.calls(semconv.SPOOL_DAMAGED) == 5
             sink.wait_for(spans=3)
         assert sink.spans[-1].attributes[semconv.LOST_CALLS] == 5
@@ -314,10 +314,10 @@ class TestOneBadFile:
         assert not pennytrace.flush(0)
         with back(away) as sink:
             sink.replies.extend([Reply(400)] * 3)
-            pennytrace.flush(10)
+            pennytrace.flush(30)
             assert waiting(folder) == []
             ask(client)
-            pennytrace.flush(10)
+            pennytrace.flush(30)
             assert len(calls_in(sink)) == 1
         assert delivery_losses(folder) == {"refused": 2}
 
@@ -351,7 +351,7 @@ class TestBounds:
         assert "(spool full)" in doctor
         assert f"{2400 - lost:,} calls wait in {folder}" in doctor
         with back(away) as sink:
-            assert pennytrace.flush(10)
+            assert pennytrace.flush(30)
             assert len({call.span_id for call in calls_in(sink)}) == 2400 - lost
             texts = {call.attributes[semconv.REQUEST_MODEL][0] for call in calls_in(sink)}
             assert "3" in texts
@@ -377,7 +377,7 @@ class TestBounds:
         assert [one.levelno for one in told].count(logging.WARNING) == 1
         assert list(folder.glob("*/*.tmp")) == []
         with back(away) as sink:
-            assert pennytrace.flush(10)
+            assert pennytrace.flush(30)
             assert len({call.span_id for call in sink.spans}) == 5
 
     @pytest.mark.parametrize("place", ["a file", "a read-only system"])
@@ -399,7 +399,7 @@ class TestBounds:
         told = [one for one in caplog.records if "cannot use its spool" in one.getMessage()]
         assert [one.levelno for one in told].count(logging.WARNING) == 1
         with back(url) as sink:
-            assert pennytrace.flush(10)
+            assert pennytrace.flush(30)
             assert len(sink.spans) == 3
 
     def test_a_folder_of_somebody_else_is_not_used(

@@ -335,8 +335,6 @@ class _Followed:
         except BaseException as error:
             following.end(error)
             raise
-        finally:
-            following.end()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         following, content = self._following, self._content
@@ -362,8 +360,6 @@ class _Followed:
         except BaseException as error:
             following.end(error)
             raise
-        finally:
-            following.end()
 
     def close(self) -> None:
         self._following.close()

@@ -251,7 +251,10 @@ class Courier:
     def _disk_failed(self, error: OSError) -> None:
         self._spool_rests_until = time.monotonic() + _SPOOL_REST
         tell_once(
-            "spool", "pennytrace cannot use its spool, and keeps calls in memory while it can: %s", error
+            "spool",
+            "pennytrace cannot use its spool, and keeps calls in memory while it can: %s; PENNYTRACE_SPOOL "
+            "names another folder",
+            error,
         )
 
 

@@ -39,7 +39,7 @@ def calls(client: openai.OpenAI, sink: Sink) -> Callable[[], int]:
     def make() -> int:
         sink.reset()
         client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "penny?"}])
-        assert pennytrace.flush(10)
+        assert pennytrace.flush(30)
         return len(sink.spans)
 
     return make
@@ -124,5 +124,5 @@ def test_an_override_of_the_apps_own_is_left_alone(
     assert vars(Patient)["request"] is override
     with Patient(api_key="none", base_url=answering.url, max_retries=0) as client:
         client.embeddings.create(model="text-embedding-3-small", input="penny")
-    assert pennytrace.flush(10)
+    assert pennytrace.flush(30)
     assert len(sink.spans) == 1

@@ -126,7 +126,7 @@ def main(cases: str, url: str) -> None:
         {"opentelemetry": opentelemetry_cases, "logfire": logfire_cases, "openlit": openlit_cases}[cases](
             client
         )
-    json.dump({"delivered": pennytrace.flush(10)}, sys.stdout)
+    json.dump({"delivered": pennytrace.flush(30)}, sys.stdout)
 
 
 if __name__ == "__main__":
