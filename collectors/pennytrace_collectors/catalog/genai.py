@@ -7,9 +7,10 @@ service tier that one of its constraints distinguishes, so that no rule of it is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
@@ -27,14 +28,26 @@ from genai_prices.types import (
 )
 
 from pennytrace_collectors.catalog.meters import METERS, Meter
-from pennytrace_collectors.catalog.prices import ALWAYS, Price, RateCard, per_unit, periods
+from pennytrace_collectors.catalog.prices import (
+    ALWAYS,
+    GENAI_PRICES,
+    Price,
+    RateCard,
+    first_second,
+    per_unit,
+    periods,
+)
+from pennytrace_collectors.catalog.variants import variant_name
 
-SOURCE: Final = "genai-prices"
 _TIER: Final = "service_tier"
 _PROCESSING: Final = "processing"
 _SPEED: Final = "speed"  # Anthropic's fast mode; its calls say `fast` as their tier
-_CONDITIONS: Final = (_PROCESSING, _TIER, _SPEED)
-"""What a price may depend on, in the order in which it makes up the name of a variant: `batch+flex`."""
+_CONDITIONS: Final = frozenset({_PROCESSING, _TIER, _SPEED})
+"""What a price may depend on that calls tell of; not Perplexity's kind of search or OpenRouter's chosen route."""
+
+DECISION: Final = "decision"
+"""The variant of calls that ask a model for a decision: the same model, at a price of its own."""
+_DECISIONS: Final = "-decisions"
 
 Amount: TypeAlias = Decimal | TieredPrices
 
@@ -65,6 +78,31 @@ def package_version() -> str:
     return version("genai-prices")
 
 
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """A model of the price list and its provider's id."""
+
+    provider: str
+    model: ModelInfo
+    decisions: ModelInfo | None = None
+    """What the provider asks for the model's decisions, which the list has as a provider of their own."""
+
+
+def models(snapshot: DataSnapshot) -> dict[str, Sold]:
+    """Every model of a price list, by the name of the model's rate card."""
+    decisions = {
+        (provider.id.removesuffix(_DECISIONS), model.id): model
+        for provider in snapshot.providers
+        for model in provider.models
+        if provider.id.endswith(_DECISIONS)
+    }
+    return {
+        card_name(provider.id, model.id): Sold(provider.id, model, decisions.get((provider.id, model.id)))
+        for provider in snapshot.providers
+        for model in provider.models
+    }
+
+
 def newest_price_date(snapshot: DataSnapshot, *, today: date) -> date:
     """The latest start of a dated price that is already in force: the list is at least as young as that."""
     dates = (
@@ -73,13 +111,14 @@ def newest_price_date(snapshot: DataSnapshot, *, today: date) -> date:
     return max((edge for edge in dates if edge <= today), default=date(1970, 1, 1))
 
 
-def rate_cards(snapshot: DataSnapshot) -> Iterator[RateCard]:
-    """A rate card for every model that has a price, named 'provider/model'."""
-    for provider in snapshot.providers:
-        for model in provider.models:
-            prices = tuple(_prices(model))
-            if prices:
-                yield RateCard(card_name(provider.id, model.id), "USD", SOURCE, prices)
+def rate_card(sold: Sold, *, source: str) -> RateCard:
+    """The rate card of a model; it has no prices when the list has the model without one."""
+    prices = [*_prices(sold.model, source)]
+    if sold.decisions:
+        prices += [
+            replace(price, variant=DECISION) for price in _prices(sold.decisions, source) if not price.variant
+        ]
+    return RateCard(card_name(sold.provider, sold.model.id), "USD", tuple(prices))
 
 
 def is_priced(model: ModelInfo) -> bool:
@@ -95,23 +134,32 @@ def card_name(provider_id: str, model_id: str) -> str:
     return f"{provider_id}/{model_id}"
 
 
-def _prices(model: ModelInfo) -> Iterator[Price]:
+def _prices(model: ModelInfo, source: str) -> Iterator[Price]:
     windows = _window_starts(model)
-    for valid_from, valid_to in periods(_midnight(edge) for edge in _start_dates(model)):
+    for valid_from, valid_to in periods(first_second(edge) for edge in _start_dates(model)):
         for context in _contexts(model, valid_from):
+            variant = _variant(context)
             for window in windows:
                 moment = valid_from + timedelta(seconds=window)
                 for above, meter, unit, amount in _lines(model.get_prices(moment, context)):
+                    price = per_unit(amount, per=unit.per)
                     yield Price(
-                        variant="+".join(context[key] for key in _CONDITIONS if key in context),
-                        valid_from=valid_from,
-                        valid_to=valid_to,
-                        window_from=window,
-                        above=above,
-                        meter=meter.name,
-                        unit_price=per_unit(amount, per=unit.per),
+                        variant,
+                        valid_from,
+                        valid_to,
+                        window,
+                        above,
+                        meter.name,
+                        unit_price=price,
+                        list_price=price,
                         price_key=unit.price_key,
+                        layer=GENAI_PRICES,
+                        source=source,
                     )
+
+
+def _variant(context: PriceContext) -> str:
+    return variant_name(context.get(_TIER, ""), context.get(_PROCESSING, ""), other=context.get(_SPEED, ""))
 
 
 def _lines(prices: ModelPrice) -> Iterator[tuple[int, Meter, Unit, Decimal]]:
@@ -120,16 +168,21 @@ def _lines(prices: ModelPrice) -> Iterator[tuple[int, Meter, Unit, Decimal]]:
         key: amount for key, amount in vars(prices).items() if amount is not None and key in _UNITS_BY_PRICE
     }
     for above in _thresholds(amounts.values()):
-        for meter in METERS:
-            unit = _billed_by(meter, amounts)
-            if unit is not None:
-                yield above, meter, unit, _amount(amounts[unit.price_key], above)
+        for meter, unit in _billing(tuple(amounts)):
+            yield above, meter, unit, _amount(amounts[unit.price_key], above)
 
 
-def _billed_by(meter: Meter, amounts: dict[str, Amount]) -> Unit | None:
+@cache
+def _billing(priced: tuple[str, ...]) -> tuple[tuple[Meter, Unit], ...]:
+    """The meters that such prices are for, each with the unit that it is billed by."""
+    found = ((meter, _billed_by(meter, priced)) for meter in METERS if meter.unit)
+    return tuple((meter, unit) for meter, unit in found if unit is not None)
+
+
+def _billed_by(meter: Meter, priced: Iterable[str]) -> Unit | None:
     """The most specific priced unit that the meter's quantity belongs to; None when nothing prices it."""
     wanted = _UNITS[meter.unit].dimensions
-    holders = [_UNITS_BY_PRICE[key] for key in amounts if _UNITS_BY_PRICE[key].dimensions <= wanted]
+    holders = [_UNITS_BY_PRICE[key] for key in priced if _UNITS_BY_PRICE[key].dimensions <= wanted]
     return max(holders, key=lambda unit: len(unit.dimensions), default=None)
 
 
@@ -167,14 +220,8 @@ def _window_starts(model: ModelInfo) -> list[int]:
 def _contexts(model: ModelInfo, moment: datetime) -> list[PriceContext]:
     """The ways to call a model that have prices of their own at a moment, the standard one first."""
     active = (v for v in model.price_variants or () if v.constraint is None or v.constraint.active(moment))
-    found = {
-        tuple(sorted(variant.when.items())) for variant in active if set(variant.when) <= set(_CONDITIONS)
-    }
+    found = {tuple(sorted(variant.when.items())) for variant in active if variant.when.keys() <= _CONDITIONS}
     return [{}, *(dict(when) for when in sorted(found - {((_TIER, "default"),)}))]
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _second_of_day(moment: time) -> int:
