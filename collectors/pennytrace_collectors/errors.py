@@ -17,6 +17,8 @@ CollectorError                  shown by the command line as `pennytrace: error:
 │   └── StoreRefused            it does not take these very messages; trying again never helps
 ├── ListenError                 an address cannot be listened on
 ├── PriceFileError              a price file cannot be used: which file, entry and field, and what is wrong
+├── PriceDataError              a genai-prices data file cannot be had, kept or used
+├── OrderError                  what was asked of the store cannot be done, and why
 └── NoSpend                     there is no store or collector to read from
 """
 
@@ -118,6 +120,14 @@ class ListenError(CollectorError):
 
 class PriceFileError(CollectorError):
     """A price file cannot be used; the message names the file, the entry and the field."""
+
+
+class PriceDataError(CollectorError):
+    """A genai-prices data file cannot be had, kept or used; the message says why, and what to do."""
+
+
+class OrderError(CollectorError):
+    """What was asked of the store cannot be done; the message says why, what was changed, and what to do."""
 
 
 class NoSpend(CollectorError):

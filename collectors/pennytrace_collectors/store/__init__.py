@@ -14,7 +14,7 @@ from pennytrace_collectors.store.store import Store
 __all__ = ["Address", "Store", "connect", "open_store", "parse_address"]
 
 
-def open_store(dsn: str, *, price_files: Sequence[Path] = ()) -> Store:
+def open_store(dsn: str, *, price_files: Sequence[Path] = (), genai_data: Path | None = None) -> Store:
     """Open a store for writing, bring it to this version, and put the installed price list in force.
 
     Raises:
@@ -23,7 +23,7 @@ def open_store(dsn: str, *, price_files: Sequence[Path] = ()) -> Store:
         StoreUnavailable: nothing answers at the address, or another process has the folder open.
     """
     address = parse_address(dsn)
-    catalog = compile_catalog(price_files)
+    catalog = compile_catalog(price_files, genai_data=genai_data)
     client = connect(address)
     with translated(address):
         migrate(client, address)

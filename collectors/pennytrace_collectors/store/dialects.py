@@ -8,12 +8,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from typing import Final
 
-from pennytrace_collectors.catalog.meters import METERS, TOKEN_METERS, Meter
+from pennytrace_collectors.catalog.meters import DETAIL_METERS, METERS, REQUESTS, TOKEN_METERS, Meter
 
 _KINDS: Final = {"string": "strings", "int": "ints", "double": "doubles", "bool": "bools"}
 # What must not stand in a panel's SQL, a file's name or a terminal, control characters and backslashes, becomes '_'.
 _UNSAFE: Final = "".join(f"\\x{code:02x}" for code in (*range(0x20), 0x5C, 0x7F))
 _NAME: Final = f"translate({{value}}, '{_UNSAFE}', '{'_' * 34}')"
+# The meters that every rate card may price; few price any of the others.
+_DENSE: Final = (*TOKEN_METERS, REQUESTS)
+# (operation, quantity) where the quantity is another measure of what the call's tokens are: one of the two is billed.
+_SAME_MEASURES: Final = (
+    "(('image_generation', 'images'), ('video_generation', 'video_seconds'), ('speech', 'characters'), "
+    "('speech', 'audio_seconds'), ('transcription', 'audio_seconds'), ('translation', 'audio_seconds'), "
+    "('ocr', 'pages'), ('ocr', 'annotated_pages'), ('rerank', 'searches'))"
+)
 
 
 def parameters() -> dict[str, str]:
@@ -25,10 +33,13 @@ def parameters() -> dict[str, str]:
         "attribute_codes": f"CAST({list(codes.values())} AS Array(UInt16))",
         "inference_operations": _among(row["operation"] for row in _rows("operations.csv")),
         "meter_enum": meter_enum(),
-        "meter_count": str(len(METERS)),
-        "meter_names": _strings(meter.name for meter in METERS),
-        "meters": _meters(METERS),
         "token_meters": _meters(TOKEN_METERS),
+        "dense_count": str(len(_DENSE)),
+        "dense_meters": _meters(_DENSE),
+        "dense_meter_names": _strings(meter.name for meter in _DENSE),
+        "detail_meter_names": _among(meter.name for meter in DETAIL_METERS),
+        "no_prices": f"unhex('{(-(10**18)).to_bytes(16, 'little', signed=True).hex() * len(_DENSE)}')",
+        "same_measures": _SAME_MEASURES,
         "detail_name": _NAME.format(value="substring(names[place], 18)"),
         "parts_of_tokens": _among(row["name"] for row in _rows("quantities.csv") if row["billed"] == "no"),
     }

@@ -15,6 +15,7 @@ from clickhouse_connect.driver.client import Client
 from pennytrace_collectors.errors import StoreTooNew
 from pennytrace_collectors.store.client import Address
 from pennytrace_collectors.store.dialects import parameters
+from pennytrace_collectors.store.pricing import at_risk, in_force, priced, prices_in_force, rate_cards
 
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS $database.migrations
@@ -64,6 +65,20 @@ def migrate(client: Client, address: Address) -> list[str]:
             client.command(statement)
         client.insert("migrations", [[step.number, step.name]], ["number", "name"], database=address.database)
     return [step.name for step in missing] + _renew_views(client, address, values)
+
+
+def is_current(client: Client, address: Address) -> bool:
+    """Whether the store has just the migrations that this version knows; nothing is touched."""
+    if not client.command(f"EXISTS TABLE {address.database}.migrations"):
+        return False
+    return _applied(client, address) == {step.number for step in _migrations(_values(address))}
+
+
+def make_views(client: Client, address: Address, script: str) -> None:
+    """Create what one script of sql/views creates, in a database that has the tables that it reads."""
+    (template,) = [template for name, template in _scripts("views") if name == script]
+    for statement in _statements(template, _values(address)):
+        client.command(statement)
 
 
 def _refuse_newer(applied: set[int], known: list[Migration], address: Address) -> None:
@@ -129,6 +144,9 @@ def _values(address: Address) -> dict[str, str]:
     return {
         **parameters(),
         "database": address.database,
+        "priced": priced(f"{address.database}.usage", in_force(address.database)).rstrip(),
+        "at_risk": at_risk(address.database).rstrip(),
+        "rate_cards": rate_cards(prices_in_force(address.database)).rstrip(),
         "replacing_merge_tree": "ReplacingMergeTree",
         "aggregating_merge_tree": "AggregatingMergeTree",
         "key_values": "Array(Tuple(key String, value Tuple("

@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
 
-from pennytrace_collectors.catalog import Catalog, RateCard
+from pennytrace_collectors.catalog import Catalog
+from pennytrace_collectors.store.cards import insert_cards, reload
 from pennytrace_collectors.store.client import Address
 from pennytrace_collectors.store.settle import resolve_again
 
-_COLUMNS: Final = (
-    "catalog",
-    "rate_card",
-    "variant",
-    "valid_from",
-    "valid_to",
-    "window_from",
-    "above",
-    "meter",
-    "unit_price",
-    "currency",
-    "price_key",
-    "source",
-)
+_EXCHANGE_RATE: Final = ("catalog", "base", "quote", "valid_from", "valid_to", "rate", "source")
+_CATALOG: Final = ("catalog", "genai_prices", "newest_price", "currency", "activated_at")
 
 
 def put_in_force(client: Client, address: Address, catalog: Catalog) -> None:
     """Make a price list the one that calls are priced by from now on; a second time changes nothing.
 
-    Calls that had no price before are priced by it at the next settle; those that had one keep it.
+    Calls that had no price before are priced by it at once, and those that had one keep it. What they come to in the
+    currency of the reports is worked out where it was not known, or was in another currency.
     """
     if _in_force(client, address) != catalog.identity:
-        client.insert(
-            "prices", list(_rows(catalog, catalog.rate_cards())), _COLUMNS, database=address.database
-        )
-        row = [catalog.identity, catalog.genai_prices, catalog.newest_price, datetime.now(UTC)]
-        columns = ["catalog", "genai_prices", "newest_price", "activated_at"]
-        client.insert("catalogs", [row], columns, database=address.database)
-        # First of all: a server's dictionaries outlive the collector, and calls are priced again by what is in them.
-        _reload(client, address, "rate_set_at", "rate_sets")
-        resolve_again(client, address, catalog)
-    _reload(client, address, "rate_set_at", "rate_sets", "model_rate_card")
+        insert_cards(client, address, catalog, catalog.rate_cards())
+        enter(client, address, catalog)
+    # First of all: a server's dictionaries outlive the collector, and calls are priced again by what is in them.
+    reload(client, address, "rate_set_at", "rate_sets", "exchange_rate_at")
+    resolve_again(client, address, catalog)
+    reload(client, address, "model_rate_card", "candidate_rate_card")
 
 
-def _reload(client: Client, address: Address, *dictionaries: str) -> None:
-    for dictionary in dictionaries:
-        client.command(f"SYSTEM RELOAD DICTIONARY {address.database}.{dictionary}")
+def enter(client: Client, address: Address, catalog: Catalog) -> None:
+    """Make a price list the newest of those that a database knows."""
+    _insert_exchange_rates(client, address, catalog)
+    now = datetime.now(UTC)
+    row = [catalog.identity, catalog.genai_prices, catalog.newest_price, catalog.currency, now]
+    client.insert("catalogs", [row], _CATALOG, database=address.database)
 
 
 def _in_force(client: Client, address: Address) -> str:
@@ -56,20 +44,10 @@ def _in_force(client: Client, address: Address) -> str:
     return str(rows[0][0])
 
 
-def _rows(catalog: Catalog, cards: Iterable[RateCard]) -> Iterator[list[object]]:
-    for card in cards:
-        for price in card.prices:
-            yield [
-                catalog.identity,
-                card.name,
-                price.variant,
-                price.valid_from,
-                price.valid_to,
-                price.window_from,
-                price.above,
-                price.meter,
-                price.unit_price,
-                card.currency,
-                price.price_key,
-                card.source,
-            ]
+def _insert_exchange_rates(client: Client, address: Address, catalog: Catalog) -> None:
+    rows = [
+        [catalog.identity, rate.base, rate.quote, rate.valid_from, rate.valid_to, rate.rate, rate.source]
+        for rate in catalog.exchange_rates
+    ]
+    if rows:
+        client.insert("exchange_rates", rows, _EXCHANGE_RATE, database=address.database)

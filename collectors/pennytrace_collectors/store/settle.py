@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from importlib.resources import files
 from string import Template
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
 
-from pennytrace_collectors.catalog import Catalog, SeenModel, resolve
+from pennytrace_collectors.catalog import Catalog, Resolution, SeenModel
+from pennytrace_collectors.store.cards import insert_composed, reload
 from pennytrace_collectors.store.client import Address
 from pennytrace_collectors.store.dialects import parameters
+from pennytrace_collectors.store.pricing import again
 
 _COLUMNS: Final = (
     "provider",
@@ -21,13 +24,17 @@ _COLUMNS: Final = (
     "response_model",
     "rate_card",
     "tiered",
+    "sized",
     "reason",
+    "candidates",
+    "why",
     "catalog",
     "resolved_at",
 )
 # Spans carry the clocks of many machines; a batch with many months in it is rare, but not wrong.
 ANY_MONTHS: Final = {"max_partitions_per_insert_block": 0}
 _KEY: Final = "provider, host, request_model, response_model"
+_GPU: Final = "gpu:"  # see views/35_unresolved.sql
 
 
 def settle(client: Client, address: Address, catalog: Catalog) -> None:
@@ -35,41 +42,86 @@ def settle(client: Client, address: Address, catalog: Catalog) -> None:
 
     The work list is cleared last, so that a settle that was cut off is done again by the next one.
     """
-    waiting = _waiting(client, address)
+    waiting = _seen(client, f"SELECT DISTINCT {_KEY} FROM {address.database}.unresolved")
     if not waiting:
         return
-    _resolve(client, address, catalog, waiting)
+    _resolve(client, address, catalog, waiting, done_by=catalog.identity)
     _price_again(client, address, _sql("unresolved.sql", address))
     client.command(_sql("clear_resolved.sql", address))
 
 
 def resolve_again(client: Client, address: Address, catalog: Catalog) -> None:
-    """Resolve every model ever seen by another price list, and put those it prices anew on the work list."""
-    rows = client.query(f"SELECT {_KEY} FROM {address.database}.resolved_models").result_rows
-    seen = [SeenModel(*row) for row in rows]
+    """Resolve by a price list every model that another one has resolved, and price the calls that had no price.
+
+    The models are marked as resolved by this list last, so that what was cut off is done again by the next start.
+    """
+    by_others = f"SELECT {_KEY} FROM {address.database}.models FINAL WHERE catalog != {{catalog:String}}"
+    seen = _seen(client, by_others, catalog=catalog.identity)
+    if not seen:
+        return
+    _resolve(client, address, catalog, seen, done_by="")
+    _price_again(client, address, _sql("without_price.sql", address))
+    _exchange_again(client, address, catalog)
+    _resolve(client, address, catalog, seen, done_by=catalog.identity)
+
+
+def resolve_elsewhere(client: Client, store: Address, elsewhere: Address, catalog: Catalog) -> None:
+    """Resolve by a price list every model that a store has seen, into the tables of a database beside it."""
+    seen = _seen(client, f"SELECT {_KEY} FROM {store.database}.models FINAL")
     if seen:
-        _resolve(client, address, catalog, seen)
-        _price_again(client, address, _sql("without_price.sql", address))
+        _insert_resolved(client, elsewhere, catalog, seen, done_by=catalog.identity)
 
 
-def _waiting(client: Client, address: Address) -> list[SeenModel]:
-    rows = client.query(f"SELECT DISTINCT {_KEY} FROM {address.database}.unresolved").result_rows
-    return [SeenModel(*row) for row in rows]
+def _seen(client: Client, query: str, **values: str) -> list[SeenModel]:
+    return [SeenModel(*row) for row in client.query(query, parameters=values).result_rows]
 
 
-def _resolve(client: Client, address: Address, catalog: Catalog, models: Sequence[SeenModel]) -> None:
+def _resolve(
+    client: Client, address: Address, catalog: Catalog, models: Sequence[SeenModel], *, done_by: str
+) -> None:
+    _insert_resolved(client, address, catalog, models, done_by=done_by)
+    reload(client, address, "model_rate_card", "candidate_rate_card")
+
+
+def _insert_resolved(
+    client: Client, address: Address, catalog: Catalog, models: Sequence[SeenModel], *, done_by: str
+) -> None:
     now = datetime.now(UTC)
-    rows = []
-    for seen in models:
-        found = resolve(seen, catalog)
-        key = [seen.provider, seen.host, seen.request_model, seen.response_model]
-        rows.append([*key, found.rate_card, int(found.tiered), found.reason, catalog.identity, now])
+    found = [(seen, _resolution(seen, catalog)) for seen in models]
+    insert_composed(client, address, catalog, {resolution.rate_card for _, resolution in found})
+    rows = [_row(seen, resolution, done_by, now) for seen, resolution in found]
     client.insert("models", rows, _COLUMNS, database=address.database)
-    client.command(f"SYSTEM RELOAD DICTIONARY {address.database}.model_rate_card")
+
+
+def _row(seen: SeenModel, found: Resolution, catalog: str, now: datetime) -> list[object]:
+    key = [seen.provider, seen.host, seen.request_model, seen.response_model]
+    applies = [found.rate_card, int(found.tiered), int(found.sized), found.reason]
+    return [*key, *applies, list(found.candidates), list(found.why), catalog, now]
+
+
+def _resolution(seen: SeenModel, catalog: Catalog) -> Resolution:
+    return _gpu(seen.host, seen.request_model, catalog) if seen.provider == _GPU else catalog.resolve(seen)
+
+
+def _gpu(pool: str, model: str, catalog: Catalog) -> Resolution:
+    """The rate of a pool before that of a GPU's model, and an exact name before one with wildcards."""
+    rates = catalog.gpu_rates
+    named = (
+        *(rate.name for rate in rates if rate.pool and rate.pool == pool),
+        *(rate.name for rate in rates if rate.cpu and model == "cpu"),
+        *(rate.name for rate in rates if rate.gpu and rate.gpu == model),
+        *(rate.name for rate in rates if rate.gpu and model and fnmatchcase(model, rate.gpu)),
+    )
+    return Resolution(named[0]) if named else Resolution(reason="no rate for its GPU")
 
 
 def _price_again(client: Client, address: Address, which: str) -> None:
-    client.command(_sql("price_again.sql", address, which=which), settings=ANY_MONTHS)
+    stored = again(address.database, which)
+    client.command(_sql("price_again.sql", address, again=stored), settings=ANY_MONTHS)
+
+
+def _exchange_again(client: Client, address: Address, catalog: Catalog) -> None:
+    client.command(_sql("exchange_again.sql", address, currency=catalog.currency), settings=ANY_MONTHS)
 
 
 def _sql(name: str, address: Address, **values: str) -> str:

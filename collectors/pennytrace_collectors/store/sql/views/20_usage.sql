@@ -7,14 +7,16 @@ CREATE TABLE IF NOT EXISTS $database.usage
     operation LowCardinality(String), provider LowCardinality(String), host LowCardinality(String),
     request_model LowCardinality(String), response_model LowCardinality(String),
     requested_tier LowCardinality(String), served_tier LowCardinality(String), processing LowCardinality(String),
-    streamed UInt8, attempts UInt8, error_type LowCardinality(String), service LowCardinality(String), environment LowCardinality(String),
+    streamed UInt8, attempts UInt8, image_size LowCardinality(String), image_quality LowCardinality(String),
+    gpu_pool LowCardinality(String), gpu_model LowCardinality(String),
+    error_type LowCardinality(String), service LowCardinality(String), environment LowCardinality(String),
     feature LowCardinality(String), feature_source LowCardinality(String), team LowCardinality(String),
     customer LowCardinality(String), user String, session String, tags Map(LowCardinality(String), String),
     usage_source Enum8('missing' = 0, 'measured' = 1, 'estimated' = 2), usage_method LowCardinality(String),
     usage_fault LowCardinality(String), input_tokens Int64, output_tokens Int64,
     details Map(LowCardinality(String), Decimal(38, 9)), reported_cost Nullable(Decimal(38, 18)),
     quantities Array(Int64),   -- one for each token meter, in their order; like the totals, whatever it is if there is a fault
-    turn UInt64,  -- see `version` in views/40_price.sql
+    turn UInt64,  -- see `version` in price/priced.sql
     lost_calls UInt64, lost_reason LowCardinality(String)
 )
 ENGINE = Null;

@@ -7,13 +7,18 @@ WITH
     raw_input + if(cache_read + cache_write > raw_input, cache_read + cache_write, 0) AS total_input,
     toInt64(details['cache_write_5m']) AS cache_write_5m,
     toInt64(details['cache_write_1h']) AS cache_write_1h,
-    [total_input - cache_read - cache_write - (audio_in - cache_audio) - (image_in - cache_image),
-     cache_read - cache_audio - cache_image, cache_write - cache_write_5m - cache_write_1h, cache_write_5m, cache_write_1h,
+    toInt64(details['video_input']) AS video_in,
+    toInt64(details['video_cache_read']) AS cache_video,
+    toInt64(details['video_output']) AS video_out,
+    [total_input - cache_read - cache_write - (audio_in - cache_audio) - (image_in - cache_image) - (video_in - cache_video),
+     cache_read - cache_audio - cache_image - cache_video, cache_write - cache_write_5m - cache_write_1h, cache_write_5m, cache_write_1h,
      audio_in - cache_audio, cache_audio, image_in - cache_image, cache_image,
-     raw_output - reasoning - audio_out - image_out, reasoning, audio_out, image_out] AS meter_quantities
+     raw_output - reasoning - audio_out - image_out - video_out, reasoning, audio_out, image_out,
+     video_in - cache_video, cache_video, video_out] AS meter_quantities
 SELECT
     started_at, trace_id, span_id, parent_span_id, response_key, batch_key, batch_total, duration_us, first_chunk_us, scope,
     operation, provider, host, request_model, response_model, requested_tier, served_tier, processing, streamed, attempts,
+    image_size, image_quality, gpu_pool, gpu_model,
     error_type, service, environment, feature, feature_source, team, customer, user, session, tags,
     transform(
         if(has_usage_source, raw_usage_source, if(has_usage OR notEmpty(details), 'measured', 'missing')),
@@ -24,8 +29,8 @@ SELECT
     usage_method,
     multiIf(
         least(raw_input, raw_output, cache_read, cache_write, audio_in, audio_out, cache_audio, cache_image, image_in, image_out, reasoning) < 0, 'negative usage',
-        greatest(raw_input, raw_output, cache_read, cache_write, audio_in, audio_out, cache_audio, cache_image, image_in, image_out, reasoning) > 1000000000000
-            OR arrayExists(quantity -> quantity < 0 OR quantity > 1000000000000, mapValues(details)), 'absurd usage',
+        greatest(raw_input, raw_output, cache_read, cache_write, audio_in, audio_out, cache_audio, cache_image, image_in, image_out, reasoning) >= 1000000000000
+            OR arrayExists(quantity -> quantity < 0 OR quantity >= 1000000000000, mapValues(details)), 'absurd usage',
         arrayMin(meter_quantities) < 0, 'usage details exceed their total',
         ''
     ) AS usage_fault,
@@ -61,6 +66,10 @@ FROM
         $name_processing AS processing,
         $bool_streamed AS streamed,
         toUInt8(least(greatest($int_attempts, 1), 255)) AS attempts,
+        $name_image_size AS image_size,
+        $name_image_quality AS image_quality,
+        $name_gpu_pool AS gpu_pool,
+        $name_gpu_model AS gpu_model,
         $name_error_type AS error_type,
         service,
         environment,

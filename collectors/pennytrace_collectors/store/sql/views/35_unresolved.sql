@@ -1,10 +1,23 @@
--- Models that no rate card is known for yet: the work list of settle.
+-- Models, and GPUs, that no rate card is known for yet: the work list of settle. A GPU stands there as the model of a
+-- provider 'gpu:' at the host of its pool.
 CREATE MATERIALIZED VIEW $database.note_unresolved TO $database.unresolved AS
-SELECT provider, host, toString(request_model) AS request_model, toString(response_model) AS response_model,
-    min(started_at) AS first_at, max(started_at) AS last_at
-FROM $database.usage
-WHERE lost_calls = 0 AND NOT dictHas('$database.model_rate_card', (toString(provider), toString(host), toString(request_model), toString(response_model)))
-GROUP BY provider, host, request_model, response_model;
+SELECT toLowCardinality(key.1) AS provider, toLowCardinality(key.2) AS host, key.3 AS request_model, key.4 AS response_model, first_at, last_at
+FROM
+(
+    SELECT
+        arrayJoin(arrayFilter(seen -> NOT dictHas('$database.model_rate_card', seen),
+            arrayConcat([(toString(provider), toString(host), toString(request_model), toString(response_model))],
+                if(on_gpu, [('gpu:', toString(gpu_pool), toString(gpu_model), '')], [])))) AS key,
+        first_at, last_at
+    FROM
+    (
+        SELECT provider, host, request_model, response_model, gpu_pool, gpu_model,
+            details['gpu_seconds'] > 0 AS on_gpu, min(started_at) AS first_at, max(started_at) AS last_at
+        FROM $database.usage
+        WHERE lost_calls = 0
+        GROUP BY provider, host, request_model, response_model, gpu_pool, gpu_model, on_gpu
+    )
+);
 
 -- Batches that have single lines: their totals are left out of the view `spend`.
 CREATE MATERIALIZED VIEW $database.note_batch_lines TO $database.batch_lines AS

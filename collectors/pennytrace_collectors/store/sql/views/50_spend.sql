@@ -18,6 +18,10 @@ SELECT
     processing,
     streamed,
     attempts,
+    image_size,
+    image_quality,
+    gpu_pool,
+    gpu_model,
     error_type,
     service,
     environment,
@@ -39,6 +43,9 @@ SELECT
     if(status = 'unpriced', NULL, arraySum(costs)) AS cost,
     reported_cost,
     currency,
+    if(status = 'unpriced', NULL, billed_cost) AS billed_cost,  -- NULL as well where there is no exchange rate
+    billing_currency,
+    exchange_rate,
     status,
     reason,
     rate_card,
@@ -66,6 +73,8 @@ SELECT
     output_tokens,
     if(status = 'unpriced', NULL, arraySum(costs)) AS cost,
     currency,
+    if(status = 'unpriced', NULL, billed_cost) AS billed_cost,
+    billing_currency,
     'the total of a batch whose calls are charged one by one' AS left_out_because,
     batch_key
 FROM $database.calls FINAL

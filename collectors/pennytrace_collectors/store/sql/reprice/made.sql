@@ -1,0 +1,1 @@
+SELECT * FROM $database.corrections_made WHERE correction = {correction:String}
