@@ -14,7 +14,8 @@ from urllib.request import urlopen
 from pennytrace.errors import PennytraceError
 from pennytrace.finding import Finding
 from pennytrace_collectors import running
-from pennytrace_collectors.reports import Period, Spend, open_reader, read_spend, shown
+from pennytrace_collectors.pricelist.sources import in_use, supplement_checked
+from pennytrace_collectors.reports import Period, PriceList, Spend, open_reader, read_spend, shown
 
 _AREA: Final = "collector"
 _TIMEOUT_S: Final = 2
@@ -85,12 +86,12 @@ def _store(state: Path) -> Iterator[Finding]:
     except PennytraceError as error:
         yield Finding(area="store", state="warning", what=str(error))
         return
-    yield from _prices(spend, now)
+    yield from _prices(spend, state, now)
     yield from _coverage(spend)
     yield from _losses(spend)
 
 
-def _prices(spend: Spend, now: datetime) -> Iterator[Finding]:
+def _prices(spend: Spend, state: Path, now: datetime) -> Iterator[Finding]:
     if spend.price_list is None:
         yield Finding(
             area="prices",
@@ -105,8 +106,34 @@ def _prices(spend: Spend, now: datetime) -> Iterator[Finding]:
         area="prices",
         state="warning" if old else "ok",
         what=f"{spend.price_list.identity}, its newest price is of {newest.date().isoformat()}",
-        advice="pip install -U genai-prices, then restart the collector" if old else "",
+        advice="`pip install -U genai-prices` or `pennytrace prices update`, then restart the collector"
+        if old
+        else "",
     )
+    yield from _next_prices(spend.price_list, state)
+
+
+def _next_prices(in_force: PriceList, state: Path) -> Iterator[Finding]:
+    """What the collector would price by after a restart: data that `prices update` has kept, and the supplement."""
+    try:
+        sources = in_use((), state)
+        catalog = sources.catalog()
+    except PennytraceError as error:
+        yield Finding(area="prices", state="failure", what=f"the collector cannot start: {error}")
+        return
+    if sources.note:
+        restart = catalog.genai_prices != in_force.genai_prices
+        yield Finding(
+            area="prices",
+            state="warning" if restart else "ok",
+            what=sources.note,
+            advice="restart the collector to use it" if restart else "",
+        )
+    checked = supplement_checked(catalog)
+    what = (
+        f"the supplement has {checked.entries:,} prices, looked up between {checked.first} and {checked.last}"
+    )
+    yield Finding(area="prices", state="ok", what=what)
 
 
 def _coverage(spend: Spend) -> Iterator[Finding]:

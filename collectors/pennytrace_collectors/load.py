@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from pennytrace_collectors.errors import JournalError, StoreError, StoreRefused
 from pennytrace_collectors.journal import Content, Segment
 from pennytrace_collectors.refused import set_aside, split
 
 _log = logging.getLogger(__name__)
+
+_ERRANDS_EVERY_S: Final = 0.5
+"""How long an errand may have to wait for the loader to look for it, when there is nothing to load."""
 
 
 class Store(Protocol):
@@ -75,6 +78,29 @@ class Source(Protocol):
         ...
 
 
+class Errands(Protocol):
+    """Other work on the store, done between segments; all calls come from the loader's thread."""
+
+    def step(self) -> bool:
+        """Do a bit of it, if there is any, and return whether there is more to do at once."""
+        ...
+
+    def stop(self) -> None:
+        """Leave what was begun as it is, because the store is about to be closed."""
+        ...
+
+
+class NoErrands:
+    """Nothing besides loading."""
+
+    def step(self) -> bool:
+        """Nothing is done, and nothing is left."""
+        return False
+
+    def stop(self) -> None:
+        """Nothing was begun."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How often the loader does what, in seconds."""
@@ -121,18 +147,27 @@ class Loader:
     """A thread that loads until it is told to finish."""
 
     def __init__(
-        self, source: Source, open_store: Callable[[], Store], *, refused: Path, pace: Pace | None = None
+        self,
+        source: Source,
+        open_store: Callable[[], Store],
+        *,
+        refused: Path,
+        pace: Pace | None = None,
+        errands: Errands | None = None,
     ) -> None:
         """Load from `source` into the store that `open_store` returns, called on the loader's thread.
 
         Opening is tried again when it fails; `open_store` may as well return a store that is open already.
-        Bodies that the store will never take are written into the folder `refused`.
+        Bodies that the store will never take are written into the folder `refused`. `errands` are done between two
+        segments.
         """
         self._source = source
         self._open_store = open_store
         self._store: Store | None = None
         self._refused = refused
         self._pace = pace or Pace()
+        self._errands = errands or NoErrands()
+        self._more_errands = False
         self._progress = _Progress()
         self._finishing = threading.Event()
         self._give_up_at = float("inf")
@@ -171,6 +206,7 @@ class Loader:
             pass
         if self._progress.loaded_since:
             self._try(self._settle)
+        self._errands.stop()
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -190,12 +226,15 @@ class Loader:
 
     def _step(self) -> bool:
         store = self._opened()
-        segment = self._source.take(self._until_settle())
+        finishing = self._finishing.is_set()
+        segment = self._source.take(self._patience(finishing=finishing))
         if segment is not None:
             self._load(store, segment)
+        # While finishing, only what there is to load is done; an errand that was begun is for the next start.
+        self._more_errands = not self._finishing.is_set() and self._errands.step()
         if self._until_settle() <= 0:
             self._settle()
-        return segment is not None or not self._finishing.is_set()
+        return segment is not None or not finishing
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -233,6 +272,13 @@ class Loader:
         self._progress.settled_at = time.monotonic()
         self._progress.loaded_since = False
         return False
+
+    def _patience(self, *, finishing: bool) -> float:
+        """How long to wait for a segment."""
+        if finishing:
+            # The source itself says when there is nothing more to wait for.
+            return max(self._give_up_at - time.monotonic(), 0.0)
+        return 0.0 if self._more_errands else min(self._until_settle(), _ERRANDS_EVERY_S)
 
     def _until_settle(self) -> float:
         every = self._pace.settle_s if self._progress.loaded_since else self._pace.settle_idle_s

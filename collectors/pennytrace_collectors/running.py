@@ -26,6 +26,8 @@ class RunningCollector:
     grpc: str | None
     sql: str | None
     """The URL of the read-only SQL port."""
+    prices: tuple[str, ...] = ()
+    """The paths of its price files."""
 
 
 def state_folder(given: str | None) -> Path:
@@ -60,8 +62,8 @@ def find(state: Path) -> RunningCollector | None:
     """Return the collector that runs on a state folder, or None; one that was killed does not count."""
     try:
         found = json.loads((state / _FILE).read_text(encoding="utf-8"))
-        collector = RunningCollector(**found)
-    except (OSError, ValueError, TypeError):
+        collector = RunningCollector(**{**found, "prices": tuple(found.get("prices", ()))})
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
     return collector if _is_alive(collector.pid) else None
 
@@ -73,4 +75,13 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether it has ended and only its parent has not noticed yet, which a container's first process may never do."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state == "Z"

@@ -22,8 +22,9 @@ from pennytrace_collectors import running
 from pennytrace_collectors.errors import CollectorError, StoreUnavailable
 from pennytrace_collectors.health import health
 from pennytrace_collectors.journal import Journal, Limits
-from pennytrace_collectors.load import Loader, Store
+from pennytrace_collectors.load import Errands, Loader, NoErrands, Store
 from pennytrace_collectors.metrics import CONTENT_TYPE, exposition
+from pennytrace_collectors.orders import Order, OrderFolder, OrderWork, Steps
 from pennytrace_collectors.receive import http, rpc
 from pennytrace_collectors.receive.address import Address
 from pennytrace_collectors.receive.intake import Intake
@@ -51,6 +52,8 @@ class Settings:
     grpc: Address | None
     sql: Address | None
     prices: tuple[Path, ...] = ()
+    genai_data: Path | None = None
+    """A data file of genai-prices that `prices update` has kept; None is the installed one."""
     limits: Limits = field(default_factory=Limits)
     drain_s: float = _DRAIN_S
 
@@ -62,7 +65,7 @@ S_co = TypeVar("S_co", bound=Store, covariant=True)
 class OpenStore(Protocol[S_co]):
     """Opens a store, as `pennytrace_collectors.store.open_store` does."""
 
-    def __call__(self, dsn: str, *, price_files: Sequence[Path]) -> S_co:
+    def __call__(self, dsn: str, *, price_files: Sequence[Path], genai_data: Path | None) -> S_co:
         """Return the store at `dsn`, migrated and with its prices.
 
         Raises:
@@ -79,6 +82,8 @@ class Parts(Generic[S]):
     open_store: OpenStore[S]
     sql_port: Callable[[S], ASGIApp]
     """Makes the application of the read-only SQL port."""
+    perform: Callable[[S, Order, str], Steps]
+    """Carries out an order of another command, as `pennytrace_collectors.orders.perform` does."""
 
 
 def run(settings: Settings, parts: Parts[S], *, say: Callable[[str], None]) -> int:
@@ -107,9 +112,16 @@ async def _collect(settings: Settings, parts: Parts[S], say: Callable[[str], Non
         journal = Journal(settings.state / "journal", limits=settings.limits)
         stack.callback(journal.close)
         sockets = _bind(settings, stack)
-        open_store = functools.partial(parts.open_store, settings.store, price_files=settings.prices)
+        open_store = functools.partial(
+            parts.open_store, settings.store, price_files=settings.prices, genai_data=settings.genai_data
+        )
         store = await _open_at_start(settings, open_store)
-        loader = Loader(journal, lambda: store or open_store(), refused=settings.state / "refused")
+        loader = Loader(
+            journal,
+            lambda: store or open_store(),
+            refused=settings.state / "refused",
+            errands=_orders(settings, store, parts),
+        )
         intake = Intake(journal)
         stack.callback(intake.close)
         apps = {"http": http.application(intake, _pages(intake, journal, loader))}
@@ -170,6 +182,13 @@ async def _open_at_start(settings: Settings, open_store: Callable[[], S]) -> S |
         return None
 
 
+def _orders(settings: Settings, store: S | None, parts: Parts[S]) -> Errands:
+    """What is done between segments for commands that cannot open the store, because this process has it."""
+    if store is None or not settings.store.startswith("chdb:"):
+        return NoErrands()
+    return OrderWork(OrderFolder(settings.state / "orders"), functools.partial(parts.perform, store))
+
+
 def _pages(intake: Intake, journal: Journal, loader: Loader) -> Mapping[str, http.Page]:
     metrics = exposition(intake.tally, journal.state, loader.state)
     return {
@@ -214,6 +233,7 @@ def _announce(settings: Settings, ports: Mapping[str, int], say: Callable[[str],
         http=urls.get("http"),
         grpc=urls.get("grpc"),
         sql=urls.get("sql"),
+        prices=tuple(str(path) for path in settings.prices),
     )
     try:
         running.announce(settings.state, collector)
@@ -222,3 +242,5 @@ def _announce(settings: Settings, ports: Mapping[str, int], say: Callable[[str],
     for name, title in _TITLES.items():
         say(f"{title:<22}{urls.get(name, 'off')}")
     say(f"{'kept in':<22}{settings.state}")
+    if settings.genai_data is not None:
+        say(f"{'price data':<22}{settings.genai_data}")

@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pennytrace.errors import ConfigurationError
@@ -82,12 +81,12 @@ class Collect:
             ConfigurationError: An option cannot be used.
             CollectorError: The collector cannot start.
         """
-        from pennytrace_collectors import service, store
+        from pennytrace_collectors import orders, service, store
 
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         for library in ("clickhouse_connect", "urllib3"):  # what they retry, we report once and in our words
             logging.getLogger(library).setLevel(logging.CRITICAL)
-        parts = service.Parts(open_store=store.open_store, sql_port=_sql_port)
+        parts = service.Parts(open_store=store.open_store, sql_port=_sql_port, perform=orders.perform)
         return service.run(settings(args, os.environ), parts, say=_say)
 
 
@@ -101,6 +100,7 @@ def settings(args: argparse.Namespace, environment: Mapping[str, str]) -> Settin
         ConfigurationError: A value cannot be used; the message names the option.
     """
     from pennytrace_collectors.journal import Limits
+    from pennytrace_collectors.pricelist import sources
     from pennytrace_collectors.running import embedded_store, state_folder
     from pennytrace_collectors.service import Settings
 
@@ -110,13 +110,15 @@ def settings(args: argparse.Namespace, environment: Mapping[str, str]) -> Settin
 
     state = state_folder(given("state", "") or None)
     store = given("store", embedded_store(state))
+    in_use = sources.in_use(sources.price_files(args.prices, environment), state)
     return Settings(
         state=state,
         store=store,
         http=_address(given("http", _HTTP), "--http"),
         grpc=_address(given("grpc", _GRPC), "--grpc"),
         sql=_address(given("sql", _SQL if store.startswith("chdb:") else "off"), "--sql"),
-        prices=_price_files(args.prices or environment.get("PENNYTRACE_PRICES", "").split(os.pathsep)),
+        prices=in_use.price_files,
+        genai_data=in_use.genai_data,
         limits=Limits(total_bytes=_size(given("journal_limit", "8GiB"))),
     )
 
@@ -136,14 +138,6 @@ def _address(text: str, option: str) -> Address | None:
     from pennytrace_collectors.receive.address import Address
 
     return None if text == "off" else Address.parse(text, option=option)
-
-
-def _price_files(names: list[str]) -> tuple[Path, ...]:
-    paths = tuple(Path(name).expanduser().absolute() for name in names if name)
-    for path in paths:
-        if not path.is_file():
-            raise ConfigurationError(f"--prices must name a file that exists; got {str(path)!r}")
-    return paths
 
 
 def _size(text: str) -> int:

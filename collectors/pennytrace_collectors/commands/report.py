@@ -23,6 +23,7 @@ class Report:
         add("--by", metavar="NAMES", default="feature,model", help="what to group by [feature,model]")
         add("--since", metavar="WHEN", default="30d", help="an age (90m, 24h, 7d) or a date [30d]")
         add("--until", metavar="WHEN", help="an age or a date [now]")
+        add("--original", action="store_true", help="each amount in the currency of its price, not converted")
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="for machines: every digit")
         form.add_argument("--csv", action="store_true", help="for spreadsheets")
@@ -36,7 +37,7 @@ class Report:
             ConfigurationError: an option cannot be used.
             NoSpend: there is nothing to read from.
         """
-        from pennytrace_collectors.reports import open_reader, read_spend, shown
+        from pennytrace_collectors.reports import machines, open_reader, read_spend, shown
         from pennytrace_collectors.reports.period import read_period
         from pennytrace_collectors.running import state_folder
 
@@ -45,13 +46,13 @@ class Report:
         dimensions = [name.strip() for name in args.by.split(",")]
         reader = open_reader(args.store or os.environ.get("PENNYTRACE_STORE"), state=state_folder(args.state))
         try:
-            spend = read_spend(reader, dimensions, period)
+            spend = read_spend(reader, dimensions, period, original=args.original)
         finally:
             reader.close()
         if args.json:
-            shown.write_json(spend, sys.stdout)
+            machines.write_json(spend, sys.stdout)
         elif args.csv:
-            shown.write_csv(spend, sys.stdout)
+            machines.write_csv(spend, sys.stdout)
         else:
             shown.write_table(spend, sys.stdout, now=now)
         return 0

@@ -43,16 +43,16 @@ def test_no_price_is_not_a_price_of_zero() -> None:
     assert total([Sums(), Sums(cost=Decimal("0.25"))]).cost == Decimal("0.25")
 
 
-@pytest.mark.parametrize("price", read_price_file(FILE), ids=lambda price: price.model)
+@pytest.mark.parametrize("price", read_price_file(FILE).prices, ids=lambda price: price.model[0])
 def test_the_simulated_prices_are_the_list_prices_that_they_claim_to_be(price: object) -> None:
-    entry = next(e for e in read_price_file(FILE) if e == price)
+    entry = next(e for e in read_price_file(FILE).prices if e == price)
     output = 0 if entry.output_mtok is None else MILLION
     cached = 0 if entry.cache_read_mtok is None else MILLION
     listed = genai_prices.calc_price(
         genai_prices.Usage(
             input_tokens=2 * MILLION, cache_read_tokens=cached or None, output_tokens=output or None
         ),
-        model_ref=entry.model,
+        model_ref=entry.model[0],
         provider_id="openai",
         genai_request_timestamp=COMPARED_ON,
     )

@@ -24,7 +24,8 @@ from starlette.types import Receive, Scope, Send
 from pennytrace.errors import PennytraceError
 from pennytrace_collectors import service
 from pennytrace_collectors.commands.collect import COMMAND, settings
-from pennytrace_collectors.errors import StoreUnavailable
+from pennytrace_collectors.errors import OrderError, StoreUnavailable
+from pennytrace_collectors.orders import Order, Steps
 
 from .stores import Folder
 
@@ -34,11 +35,16 @@ class Stuck(Folder):
         threading.Event().wait()
 
 
-def open_store(dsn: str, *, price_files: Sequence[Path]) -> Folder:
+def open_store(dsn: str, *, price_files: Sequence[Path], genai_data: Path | None) -> Folder:
     if "RECORDING_AWAY" in os.environ and Path(os.environ["RECORDING_AWAY"]).exists():
         raise StoreUnavailable("the store is away")
     kind = Stuck if "RECORDING_STUCK" in os.environ else Folder
     return kind(Path(os.environ["RECORDING_FOLDER"]))
+
+
+def perform(store: Folder, order: Order, name: str) -> Steps:
+    raise OrderError(f"a folder of files has no prices: {type(order).__name__}")
+    yield
 
 
 async def sql_port(scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +60,7 @@ def main() -> int:
     if drain_s := os.environ.get("RECORDING_DRAIN_S"):
         chosen = dataclasses.replace(chosen, drain_s=float(drain_s))
     logging.basicConfig(level=logging.INFO)
-    parts = service.Parts(open_store=open_store, sql_port=lambda _: sql_port)
+    parts = service.Parts(open_store=open_store, sql_port=lambda _: sql_port, perform=perform)
     try:
         return service.run(chosen, parts, say=lambda line: print(line, flush=True))  # noqa: T201 - as the command does
     except PennytraceError as error:

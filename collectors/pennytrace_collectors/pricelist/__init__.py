@@ -1,0 +1,1 @@
+"""Price lists as `pennytrace prices` shows, checks, compares and updates them."""
