@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pennytrace.errors import ConfigurationError
-from pennytrace_collectors.reports.spend import Period
 
 _AGE: Final = re.compile(r"(\d{1,6})([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From `since` up to, not including, `until`."""
+
+    since: datetime
+    until: datetime
 
 
 def read_period(since: str, until: str | None, *, now: datetime) -> Period:

@@ -36,11 +36,15 @@ class Reader:
         Raises:
             StoreUnavailable: the store does not answer.
         """
-        text = files("pennytrace_collectors.reports").joinpath("sql", name).read_text("utf-8")
-        sql = Template(text).substitute(values or {}, database=self.address.database)
+        sql = self.text(name, values)
         with translated(self.address):
             result = self.client.query(sql, parameters=dict(parameters or {}))
         return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
+
+    def text(self, name: str, values: Mapping[str, str] | None = None) -> str:
+        """The SQL of `sql/NAME`, `$values` and the database's name filled in."""
+        text = files("pennytrace_collectors.reports").joinpath("sql", name).read_text("utf-8")
+        return Template(text).substitute(values or {}, database=self.address.database)
 
     def close(self) -> None:
         """Close the connection."""

@@ -1,76 +1,27 @@
-"""A spend report as people and machines want it: a table, JSON, CSV."""
+"""A spend report for people: a table with bars and totals, and below it what is not in it and why."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pennytrace_collectors.reports.spend import Comparison, Loss, Row, Spend, Unpriced
+from pennytrace_collectors.reports.amounts import counted, decimals_for, exact, grouped, money, one
+from pennytrace_collectors.reports.risk import AtRisk, Candidate, Unpriced
+from pennytrace_collectors.reports.spend import Comparison, Loss, Spend, Unconverted
+from pennytrace_collectors.reports.sums import Row
+from pennytrace_collectors.store.months import ClosedMonth, MonthTotals
 
 _BAR: Final = 12
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 _UNPRICED_SHOWN: Final = 5
-
-
-def write_json(spend: Spend, out: TextIO) -> None:
-    """Write the report as one JSON object; money is a decimal string, unknown money null."""
-    price_list = spend.price_list
-    document = {
-        "since": spend.period.since.isoformat(),
-        "until": spend.period.until.isoformat(),
-        "rows": [_record(row, spend.dimensions) for row in spend.rows],
-        "totals": [_record(row, ()) for row in spend.totals],
-        "unpriced": [
-            {
-                "provider": u.provider,
-                "model": u.model,
-                "reason": u.reason,
-                "calls": u.calls,
-                "tokens": u.tokens,
-            }
-            for u in spend.unpriced
-        ],
-        "lost": [
-            {
-                "service": loss.service,
-                "environment": loss.environment,
-                "reason": loss.reason,
-                "calls": loss.calls,
-            }
-            for loss in spend.losses
-        ],
-        "reported": {
-            "calls": spend.compared.calls,
-            "reported_cost": exact(spend.compared.reported),
-            "computed_cost": exact(spend.compared.computed),
-            "currency": "USD",
-        },
-        "price_list": price_list
-        and {"identity": price_list.identity, "newest_price": price_list.newest_price.date().isoformat()},
-    }
-    json.dump(document, out, indent=2, ensure_ascii=False)
-    out.write("\n")
-
-
-def write_csv(spend: Spend, out: TextIO) -> None:
-    """Write one line a row, with a header."""
-    fields = [*spend.dimensions, "calls", "input_tokens", "output_tokens", "cost", "currency"]
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*fields, "calls_priced", "tokens_priced"])
-    for row in spend.rows:
-        record = _record(row, spend.dimensions)
-        coverage = record["coverage"]
-        cells = [record[field] for field in fields] + [coverage["calls"], coverage["tokens"]]
-        writer.writerow(["" if cell is None else _no_formula(cell) for cell in cells])
 
 
 def write_table(spend: Spend, out: TextIO, *, now: datetime) -> None:
@@ -84,53 +35,11 @@ def page(spend: Spend, *, now: datetime) -> RenderableType:
     return Group(_table(spend), *_notes(spend, now))
 
 
-def money(amount: Decimal | None, *, decimals: int) -> str:
-    """An amount for people: grouped, to a number of decimals; a question mark when it is not known."""
-    if amount is None:
-        return "?"
-    if 0 < amount < Decimal(1).scaleb(-decimals):
-        return f"< {Decimal(1).scaleb(-decimals):f}"
-    return f"{amount:,.{decimals}f}"
-
-
-def decimals_for(amounts: Iterable[Decimal | None]) -> int:
-    """How many decimals a column of money needs, so that its largest amount shows at least four digits: 2 to 9."""
-    largest = max((amount for amount in amounts if amount is not None), default=Decimal(0))
-    return max(2, min(9, 3 - largest.adjusted())) if largest else 2
-
-
-def exact(amount: Decimal | None) -> str | None:
-    """An amount for machines: every digit, no exponent, no trailing zeros."""
-    if amount is None:
-        return None
-    text = f"{amount:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def lost(loss: Loss) -> str:
     """What an app says that it could not keep, in one line."""
-    calls = "1 call was" if loss.calls == 1 else f"{loss.calls:,} calls were"
+    were = "was" if loss.calls == 1 else "were"
     where = f" in {loss.environment}" if loss.environment else ""
-    return f"{calls} lost by {loss.service or 'an app'}{where}: {loss.reason or 'no reason given'}"
-
-
-def _record(row: Row, dimensions: tuple[str, ...]) -> dict[str, Any]:
-    coverage = row.coverage
-    return {
-        **dict(zip(dimensions, row.key, strict=True)),
-        "calls": coverage.calls,
-        "input_tokens": row.input_tokens,
-        "output_tokens": row.output_tokens,
-        "cost": exact(row.cost),
-        "currency": row.currency,
-        "coverage": {
-            "calls": exact(coverage.share_of_calls),
-            "tokens": exact(coverage.share_of_tokens),
-            "partly_priced_calls": coverage.partly_priced_calls,
-            "unpriced_calls": coverage.unpriced_calls,
-            "estimated_calls": coverage.estimated_calls,
-        },
-    }
+    return f"{counted(loss.calls)} {were} lost by {loss.service or 'an app'}{where}: {loss.reason or 'no reason given'}"
 
 
 def _table(spend: Spend) -> Table:
@@ -148,8 +57,7 @@ def _table(spend: Spend) -> Table:
         table.add_column(dimension, footer="total" if position == 0 else "", overflow="fold")
     for name, values in (
         ("calls", [f"{row.coverage.calls:,}" for row in totals]),
-        ("input tokens", [f"{row.input_tokens:,}" for row in totals]),
-        ("output tokens", [f"{row.output_tokens:,}" for row in totals]),
+        *_used(spend),
         (f"cost, {currency}" if currency else "cost", [_amount(row, currency, decimals) for row in totals]),
     ):
         table.add_column(name, footer="\n".join(values), justify="right", no_wrap=True)
@@ -161,8 +69,7 @@ def _table(spend: Spend) -> Table:
         table.add_row(
             *(Text(part or "(none)") for part in row.key),
             f"{row.coverage.calls:,}",
-            f"{row.input_tokens:,}",
-            f"{row.output_tokens:,}",
+            *_used_by(row, spend.by_meter),
             _amount(row, currency, decimals),
             Text(_bar(row.cost or Decimal(0), largest), style="cyan"),
             _percent(row.coverage.share_of_calls),
@@ -170,8 +77,26 @@ def _table(spend: Spend) -> Table:
     return table
 
 
+def _used(spend: Spend) -> Sequence[tuple[str, list[str]]]:
+    """The columns that say what was used, with their totals: quantities of several meters have none."""
+    if spend.by_meter:
+        return (("quantity", []), ("unit", []))
+    return (
+        ("input tokens", [f"{row.input_tokens:,}" for row in spend.totals]),
+        ("output tokens", [f"{row.output_tokens:,}" for row in spend.totals]),
+    )
+
+
+def _used_by(row: Row, by_meter: bool) -> tuple[str, str]:
+    if by_meter:
+        return (grouped(row.quantity or Decimal(0)), row.unit)
+    return (f"{row.input_tokens:,}", f"{row.output_tokens:,}")
+
+
 def _only_currency(spend: Spend) -> str | None:
     """The currency of all amounts, to be named once; None when there are several."""
+    if not spend.original:
+        return spend.currency
     return spend.totals[0].currency if len(spend.totals) == 1 else None
 
 
@@ -182,21 +107,12 @@ def _title(spend: Spend) -> str:
 
 def _notes(spend: Spend, now: datetime) -> Iterator[Text]:
     for total in spend.totals:
-        coverage = total.coverage
-        yield Text(
-            f"Coverage: {_percent(coverage.share_of_calls)} of {coverage.calls:,} calls and "
-            f"{_percent(coverage.share_of_tokens)} of {coverage.tokens:,} tokens are priced; "
-            f"usage estimated for {coverage.estimated_calls:,}, partly priced {coverage.partly_priced_calls:,}, "
-            f"unpriced {coverage.unpriced_calls:,}."
-        )
-    for loss in spend.losses:
-        yield Text(f"  not in the sums: {lost(loss)}", style="red")
-    if spend.compared.reported != spend.compared.computed:
-        yield Text(f"  {_difference(spend.compared)}", style="yellow")
-    for unpriced in spend.unpriced[:_UNPRICED_SHOWN]:
-        yield Text(f"  {_why(unpriced)}", style="yellow")
-    if len(spend.unpriced) > _UNPRICED_SHOWN:
-        yield Text(f"  and {len(spend.unpriced) - _UNPRICED_SHOWN} more: see --json", style="yellow")
+        yield Text(_coverage(total))
+        if len(total.amounts) > 1:
+            yield Text(f"  in the currencies of their prices: {_originals(total)}")
+    yield from _left_out(spend)
+    for month in spend.closed_months:
+        yield Text(_closed(month))
     if not spend.rows:
         yield Text("No calls in this period.")
     if spend.price_list:
@@ -208,17 +124,102 @@ def _notes(spend: Spend, now: datetime) -> Iterator[Text]:
         )
 
 
+def _left_out(spend: Spend) -> Iterator[Text]:
+    """What the sums do not hold, or hold otherwise than somebody else says."""
+    for unconverted in spend.unconverted:
+        yield Text(f"  not in the sums: {_not_converted(unconverted, spend.currency)}", style="red")
+    for loss in spend.losses:
+        yield Text(f"  not in the sums: {lost(loss)}", style="red")
+    if spend.compared.reported != spend.compared.computed:
+        yield Text(f"  {_difference(spend.compared)}", style="yellow")
+    for unpriced in spend.unpriced[:_UNPRICED_SHOWN]:
+        yield Text(f"  {_why(unpriced)}", style="yellow")
+    if len(spend.unpriced) > _UNPRICED_SHOWN:
+        yield Text(f"  and {len(spend.unpriced) - _UNPRICED_SHOWN} more: see --json", style="yellow")
+    for risk in spend.at_risk:
+        yield Text(f"  {_in_all(risk)}", style="yellow")
+
+
+def _coverage(total: Row) -> str:
+    coverage = total.coverage
+    return (
+        f"Coverage: {_percent(coverage.share_of_calls)} of {coverage.calls:,} calls and "
+        f"{_percent(coverage.share_of_tokens)} of {coverage.tokens:,} tokens are priced; "
+        f"usage estimated for {coverage.estimated_calls:,}, partly priced {coverage.partly_priced_calls:,}, "
+        f"unpriced {coverage.unpriced_calls:,}."
+    )
+
+
+def _originals(total: Row) -> str:
+    return ", ".join(f"{one(amount.cost)} {amount.currency}" for amount in total.amounts)
+
+
+def _not_converted(unconverted: Unconverted, currency: str) -> str:
+    own, since = unconverted.currency, unconverted.since.isoformat()
+    return (
+        f"{counted(unconverted.calls)}, {one(unconverted.cost)} {own}, from {since} on: no exchange rate from {own} to "
+        f"{currency} on their days; add an [[exchange_rate]] to the price file (--original shows them)"
+    )
+
+
 def _why(unpriced: Unpriced) -> str:
     model = unpriced.model or "(no model)"
-    calls = "1 call" if unpriced.calls == 1 else f"{unpriced.calls:,} calls"
-    return f"not fully priced: {calls}, {unpriced.tokens:,} tokens of {unpriced.provider}/{model}: {unpriced.reason}"
+    what = (
+        f"not fully priced: {counted(unpriced.calls)}, {unpriced.tokens:,} tokens of {unpriced.provider}/{model}: "
+        f"{unpriced.reason}"
+    )
+    return "; ".join((what, *_at_risk(unpriced)))
+
+
+def _at_risk(unpriced: Unpriced) -> Iterator[str]:
+    """What the calls would have cost: between which bounds, as which models."""
+    by_currency: dict[str, list[Candidate]] = defaultdict(list)
+    for candidate in unpriced.candidates:
+        by_currency[candidate.currency].append(candidate)
+    for same in by_currency.values():
+        calls = max(candidate.calls for candidate in same)
+        # Money at risk is known by day, and the period may begin or end within one.
+        of_days = "" if calls == unpriced.calls else f"{counted(calls)} of those whole days "
+        yield of_days + _bounds(same)
+
+
+def _bounds(candidates: Sequence[Candidate]) -> str:
+    """The bounds of candidates of one currency, cheapest first."""
+    low, high = candidates[0], candidates[-1]
+    as_models = " … ".join(dict.fromkeys((low.rate_card, high.rate_card)))
+    return f"would have cost {_between(low.cost, high.cost)} {low.currency} (as {as_models})"
+
+
+def _between(low: Decimal, high: Decimal) -> str:
+    decimals = decimals_for([high])
+    amounts = dict.fromkeys(money(cost, decimals=decimals) for cost in (low, high))
+    return f"between {' and '.join(amounts)}" if len(amounts) > 1 else next(iter(amounts))
+
+
+def _in_all(risk: AtRisk) -> str:
+    return f"money at risk in all: {_between(risk.low, risk.high)} {risk.currency} for {counted(risk.calls)}"
+
+
+def _closed(month: ClosedMonth) -> str:
+    """When a month was closed, and what has come or changed in it since."""
+    closed = f"{month.month} was closed on {month.closed_at:%Y-%m-%d} with {_came_to(month.closed)}"
+    if not month.arrived_calls and not month.corrected_calls and month.now == month.closed:
+        return f"{closed}; nothing has changed since."
+    return (
+        f"{closed}; since then {counted(month.arrived_calls)} arrived and {month.corrected_calls:,} were priced again: "
+        f"now {_came_to(month.now)}."
+    )
+
+
+def _came_to(totals: MonthTotals) -> str:
+    amounts = [f"{one(cost)} {currency}" for currency, cost in sorted(totals.billed_costs.items())]
+    return ", ".join([counted(totals.calls), *amounts])
 
 
 def _difference(compared: Comparison) -> str:
     decimals = decimals_for([compared.reported, compared.computed])
-    calls = "1 call" if compared.calls == 1 else f"{compared.calls:,} calls"
     return (
-        f"the provider states {money(compared.reported, decimals=decimals)} USD for {calls} "
+        f"the provider states {money(compared.reported, decimals=decimals)} USD for {counted(compared.calls)} "
         f"that are {money(compared.computed, decimals=decimals)} USD in the sums"
     )
 
@@ -236,8 +237,3 @@ def _bar(part: Decimal, whole: Decimal) -> str:
     eighths = int(part * _BAR * 8 / whole) if whole else 0
     full, rest = divmod(eighths, 8)
     return "█" * full + (_EIGHTHS[rest] if rest else "")
-
-
-def _no_formula(cell: object) -> object:
-    """A text that a spreadsheet would run as a formula is quoted."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@") else cell

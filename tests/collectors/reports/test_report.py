@@ -20,6 +20,7 @@ from pennytrace_collectors.reports.period import read_moment, read_period
 from pennytrace_collectors.store import open_store
 from tests.collectors import otlp
 from tests.collectors.calls import load_and_settle
+from tests.collectors.reports.reporting import printed, state_folder
 
 NOW_NS = int(datetime.now(UTC).timestamp()) * 10**9
 PRICES = """
@@ -76,22 +77,11 @@ def _said_besides() -> Iterator[Span]:
 
 @pytest.fixture(scope="module")
 def state(fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("state")
-    (folder / "prices.toml").write_text(PRICES, "utf-8")
-    shutil.copytree(fresh_store, folder / "store", symlinks=True)
-    store = open_store(f"chdb://{folder / 'store'}", price_files=[folder / "prices.toml"])
-    load_and_settle(store, [*_spans(), *_said_besides()])
-    store.close()
-    return folder
-
-
-def _report(capsys: pytest.CaptureFixture[str], state: Path, *options: str) -> str:
-    assert cli.main(["report", "--state", str(state), *options]) == 0
-    return capsys.readouterr().out
+    return state_folder(fresh_store, tmp_path_factory.mktemp("state"), PRICES, [*_spans(), *_said_besides()])
 
 
 def test_json_holds_exact_money_and_its_coverage(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = json.loads(_report(capsys, state, "--json"))
+    report = json.loads(printed(capsys, state, "--json"))
     rows = {(row["feature"], row["model"]): row for row in report["rows"]}
 
     search = rows["search", "tiny"]
@@ -99,14 +89,13 @@ def test_json_holds_exact_money_and_its_coverage(state: Path, capsys: pytest.Cap
     assert (search["cost"], search["currency"]) == ("0.012", "USD")
     assert search["coverage"]["calls"] == search["coverage"]["tokens"] == "1"
     assert rows["search", "gpt-4o"]["cost"] == "0.0025"
-    assert rows["chat", "euro"]["cost"] == "2"
-    assert rows["chat", "euro"]["currency"] == "EUR"
+    assert report["currency"] == "USD"
 
 
 def test_unknown_money_is_null_and_counted_in_the_coverage(
     state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = json.loads(_report(capsys, state, "--json", "--by", "model"))
+    report = json.loads(printed(capsys, state, "--json", "--by", "model"))
     (unknown,) = [row for row in report["rows"] if row["model"] == "nobody-knows"]
 
     assert (unknown["calls"], unknown["cost"], unknown["currency"]) == (5, None, None)
@@ -117,14 +106,30 @@ def test_unknown_money_is_null_and_counted_in_the_coverage(
         "reason": "unknown model",
         "calls": 5,
         "tokens": 82,
+        "would_have_cost": [],
     }
 
 
-def test_rows_add_up_to_the_totals_and_currencies_are_not_mixed(
+def test_money_without_an_exchange_rate_is_in_no_sum_and_named(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = json.loads(printed(capsys, state, "--json"))
+    (euro,) = [row for row in report["rows"] if row["model"] == "euro"]
+
+    assert (euro["calls"], euro["cost"], euro["currency"], euro["coverage"]["calls"]) == (1, None, None, "1")
+    assert euro["amounts"] == [{"currency": "EUR", "cost": "2", "billed_cost": None, "not_converted": "2"}]
+    (total,) = report["totals"]
+    assert (total["calls"], total["cost"], total["currency"]) == (12, "0.014528", "USD")
+    today = datetime.fromtimestamp(NOW_NS / 10**9, UTC).date().isoformat()
+    assert report["not_converted"] == [{"currency": "EUR", "calls": 1, "cost": "2", "since": today}]
+    assert "no exchange rate from EUR to USD" in " ".join(printed(capsys, state).split())
+
+
+def test_original_rows_add_up_to_the_totals_and_currencies_are_not_mixed(
     state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for by in ("feature,model", "feature", "model", "day", "provider,team"):
-        report = json.loads(_report(capsys, state, "--json", "--by", by))
+        report = json.loads(printed(capsys, state, "--json", "--original", "--by", by))
         totals = {total["currency"]: total for total in report["totals"]}
 
         assert set(totals) == {"USD", "EUR"}
@@ -137,13 +142,13 @@ def test_rows_add_up_to_the_totals_and_currencies_are_not_mixed(
 def test_calls_without_a_price_stand_with_the_priced_ones_of_the_same_row(
     state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = json.loads(_report(capsys, state, "--json", "--by", "provider"))
+    report = json.loads(printed(capsys, state, "--json", "--original", "--by", "provider"))
 
     assert [(row["currency"], row["calls"]) for row in report["rows"]] == [("EUR", 6), ("USD", 6)]
 
 
 def test_csv_has_one_line_a_row_and_no_formulas(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = list(csv.DictReader(_report(capsys, state, "--csv").splitlines()))
+    lines = list(csv.DictReader(printed(capsys, state, "--csv").splitlines()))
 
     assert {line["feature"] for line in lines} == {"search", "chat", "'=cmd|'/c calc'!A1"}
     assert [line["cost"] for line in lines if line["model"] == "tiny"] == ["0.012", "0.000028"]
@@ -151,10 +156,10 @@ def test_csv_has_one_line_a_row_and_no_formulas(state: Path, capsys: pytest.Capt
 
 
 def test_the_table_says_what_is_not_in_it(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = _report(capsys, state)
+    table = printed(capsys, state)
 
     assert "LLM spend by feature, model" in table
-    assert "2.000 EUR" in table
+    assert "2.000 EUR" in printed(capsys, state, "--original")
     assert "unpriced 5." in table
     assert "openai/nobody-knows: unknown model" in table
     assert "Prices: genai-prices" in table
@@ -164,13 +169,13 @@ BESIDES = ("--since", "2026-05-28", "--until", "2026-05-29")
 
 
 def test_what_was_lost_stands_beside_the_coverage(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "not in the sums: 14 calls were lost by shop: spool full" in _report(capsys, state, *BESIDES)
-    assert "1 call was lost by shop: too large" in _report(capsys, state, *BESIDES)
-    assert json.loads(_report(capsys, state, "--json", *BESIDES))["lost"] == [
+    assert "not in the sums: 14 calls were lost by shop: spool full" in printed(capsys, state, *BESIDES)
+    assert "1 call was lost by shop: too large" in printed(capsys, state, *BESIDES)
+    assert json.loads(printed(capsys, state, "--json", *BESIDES))["lost"] == [
         {"service": "shop", "environment": "", "reason": "spool full", "calls": 14},
         {"service": "shop", "environment": "", "reason": "too large", "calls": 1},
     ]
-    assert "lost" not in _report(capsys, state)
+    assert "lost" not in printed(capsys, state)
 
 
 def test_the_providers_figures_are_compared_with_ours_where_there_are_both(
@@ -178,14 +183,14 @@ def test_the_providers_figures_are_compared_with_ours_where_there_are_both(
 ) -> None:
     said = "the provider states 3.500 USD for 1 call that are 3.000 USD in the sums"
 
-    assert said in _report(capsys, state, *BESIDES)
-    assert json.loads(_report(capsys, state, "--json", *BESIDES))["reported"] == {
+    assert said in printed(capsys, state, *BESIDES)
+    assert json.loads(printed(capsys, state, "--json", *BESIDES))["reported"] == {
         "calls": 1,
         "reported_cost": "3.5",
         "computed_cost": "3",
         "currency": "USD",
     }
-    assert "states" not in _report(capsys, state)
+    assert "states" not in printed(capsys, state)
 
 
 def test_the_doctor_tells_of_calls_that_were_lost(
@@ -205,7 +210,7 @@ def test_the_doctor_tells_of_calls_that_were_lost(
 
 
 def test_a_period_without_calls_says_so(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "No calls in this period." in _report(
+    assert "No calls in this period." in printed(
         capsys, state, "--since", "2024-01-01", "--until", "2024-02-01"
     )
 
@@ -214,6 +219,7 @@ def test_a_period_without_calls_says_so(state: Path, capsys: pytest.CaptureFixtu
     ("options", "said"),
     [
         (["--by", "colour"], "--by takes some of feature, model"),
+        (["--by", "meter,model,meter"], "--by names meter twice"),
         (["--since", "yesterday"], "--since must be an age such as 90m"),
         (["--since", "2026-02-01", "--until", "2026-01-01"], "--until must be later"),
     ],
