@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import inspect
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pennytrace._setup import lifecycle as _lifecycle
 from pennytrace._setup import settings as _settings
 from pennytrace.command import Command
 from pennytrace_collectors.catalog import METERS
+from pennytrace_collectors.catalog.pricefile import Amounts, OwnPrice, Surcharge, read_price_file
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 _WITHOUT_ARGUMENT: Final = {
@@ -35,6 +37,7 @@ def pages() -> dict[Path, str]:
         folder / "libraries.md": _MADE + libraries(),
         folder / "attributes.md": _MADE + attributes(),
         folder / "schema.md": _MADE + schema(),
+        folder / "supplement.md": _MADE + supplement(),
     }
 
 
@@ -160,7 +163,7 @@ def schema() -> str:
     folder = files("pennytrace_collectors.store").joinpath("sql")
     view = folder.joinpath("views", "50_spend.sql").read_text("utf-8")
     types = dict(_column_types())
-    body = view[view.index("SELECT") + 6 : view.index("FROM $database.calls")]
+    body = re.sub(r" *--.*", "", view[view.index("SELECT") + 6 : view.index("FROM $database.calls")])
     columns = [re.split(r" AS ", part.strip())[-1] for part in re.split(r",\n", body)]
     special = {
         "trace_id": "String, hexadecimal",
@@ -174,8 +177,11 @@ def schema() -> str:
     lines.append(
         "\n## Meters\n\nDisjoint kinds of quantity; `meters`, `quantities` and `costs` of a row belong together.\n\n"
     )
-    lines.append("| meter | priced as (genai-prices unit) |\n|---|---|\n")
-    lines += [f"| `{meter.name}` | `{meter.unit}` |\n" for meter in METERS]
+    lines.append("| meter | counts | priced as (genai-prices unit) |\n|---|---|---|\n")
+    lines += [
+        f"| `{meter.name}` | {meter.of} | {f'`{meter.unit}`' if meter.unit else 'by no unit of its own'} |\n"
+        for meter in METERS
+    ]
     return "".join(lines)
 
 
@@ -183,11 +189,54 @@ def _column_types() -> Iterator[tuple[str, str]]:
     """The columns of the table `calls`, as its migrations have left them."""
     folder = files("pennytrace_collectors.store").joinpath("sql", "migrations")
     made = folder.joinpath("0002_calls.sql").read_text("utf-8").split("ENGINE")[0]
-    changed = folder.joinpath("0003_evidence.sql").read_text("utf-8").split("SETTINGS")[0]
-    for line in (*made.splitlines(), *changed.splitlines()):
+    altered = [
+        folder.joinpath(name).read_text("utf-8").split("ALTER TABLE $database.calls")[1].split("SETTINGS")[0]
+        for name in ("0003_evidence.sql", "0004_prices.sql")
+    ]
+    for line in "\n".join((made, *altered)).splitlines():
         if found := re.match(r"    (?:ADD COLUMN IF NOT EXISTS |MODIFY COLUMN )?(\w+) +(.+)", line):
             kind = re.split(r" +(?:CODEC|ALIAS|DEFAULT|AFTER|--)", found[2])[0].rstrip(", ")
             yield found[1], kind.replace("$meter_enum", "Enum8")
+
+
+def supplement() -> str:
+    """What the project's own prices say, seller by seller, and where each is written."""
+    parts = [
+        "\n# The supplement\n\nPrices that genai-prices lacks, or lacks for the days when old calls were made. ",
+        "A price file of yours wins over them.\nDays are of UTC, both included. Amounts are for a million tokens ",
+        "(`_mtok`) or characters (`mchars`), a minute\n(`audio_minute`) or one of what the key names.\n",
+    ]
+    folder = files("pennytrace_collectors.catalog").joinpath("supplement")
+    for path in sorted(Path(str(folder)).glob("*.toml")):
+        file = read_price_file(path, supplement=True)
+        parts.append(f"\n## {path.stem}\n\n{_headline(path)}\n\n")
+        parts.append("| model | variant | from | to | price | written at |\n|---|---|---|---|---|---|\n")
+        entries: list[Amounts | Surcharge] = [*file.prices, *file.corrections, *file.surcharges]
+        parts += map(_row, entries)
+    return "".join(parts)
+
+
+def _headline(path: Path) -> str:
+    """The first paragraph of the comment that a file begins with."""
+    lines = itertools.takewhile(lambda line: line not in ("#", ""), path.read_text("utf-8").splitlines())
+    return "\n".join(line.removeprefix("# ") for line in lines)
+
+
+def _row(entry: Amounts | Surcharge) -> str:
+    models = "<br>".join(f"`{model}`" for model in entry.model)
+    days = (str(day or "") for day in (entry.valid_from, entry.valid_to))
+    written = f"[{entry.checked}]({entry.source})"
+    cells = (models, f"`{entry.variant}`" if entry.variant else "", *days, _charged(entry), written)
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _charged(entry: Amounts | Surcharge) -> str:
+    if isinstance(entry, Surcharge):
+        return f"{entry.factor} times `{entry.of or 'standard'}`"
+    currency = f"{entry.currency} " if isinstance(entry, OwnPrice) else ""
+    amounts = "<br>".join(f"`{key}` {currency}{amount:f}" for key, amount in entry.amounts.items())
+    above = entry.above_input_tokens
+    return amounts if above is None else f"above {above:,} tokens of input:<br>{amounts}"
 
 
 def _cell(text: str | None) -> str:

@@ -47,7 +47,8 @@ def test_price_files_in_the_docs_are_valid(place: str, text: str, tmp_path: Path
     file = tmp_path / "prices.toml"
     file.write_text(text, "utf-8")
 
-    assert read_price_file(file), place
+    found = read_price_file(file)
+    assert found.prices or found.gpus, place
 
 
 def _command_lines() -> list[str]:

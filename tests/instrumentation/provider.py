@@ -30,6 +30,7 @@ class Answer:
 
     words: tuple[str, ...] = ("A penny ", "weighs ", "3.56 g.")
     usage: dict[str, Any] | None = field(default_factory=lambda: dict(USAGE))
+    model: str = SERVED_MODEL
     service_tier: str | None = None
     finish_reason: str = "stop"
     status: int = 200
@@ -153,7 +154,7 @@ def _completion(body: dict[str, Any], answer: Answer) -> dict[str, Any]:
         id=RESPONSE_ID,
         object="chat.completion",
         created=1,
-        model=SERVED_MODEL,
+        model=answer.model,
         service_tier=answer.service_tier,
         choices=[{"index": index, **choice} for index in range(body.get("n") or 1)],
         usage=answer.usage,
@@ -165,7 +166,7 @@ def _chunks(body: dict[str, Any], answer: Answer) -> Iterator[dict[str, Any]]:
         "id": RESPONSE_ID,
         "object": "chat.completion.chunk",
         "created": 1,
-        "model": SERVED_MODEL,
+        "model": answer.model,
         "service_tier": answer.service_tier,
     }
     for word in answer.words:

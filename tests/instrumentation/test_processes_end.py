@@ -184,7 +184,7 @@ client.close()
         assert done.returncode == 0
         assert "could not deliver" in done.stderr
         assert float(done.stdout) > before
-        assert time.monotonic() - float(done.stdout) < 2.5
+        assert time.monotonic() - float(done.stdout) < 4.5  # it would wait 5 for one that is there
 
 
 class TestFlush:

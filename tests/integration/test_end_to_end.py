@@ -346,7 +346,7 @@ def test_a_collector_does_not_start_on_a_wrong_price_file_or_a_store_of_the_futu
     state = tmp_path / "state"
     wrong = price_file(tmp_path / "wrong.toml", {"gpt-4o": {"input_mtok": '"much"'}})
     errors = fail_to_start(REAL, state, "--prices", str(wrong))
-    assert f"{wrong}: [[price]] number 1, input_mtok" in errors
+    assert f"{wrong}:3: [[price]] input_mtok" in errors
     in_the_store(
         state,
         "CREATE DATABASE pennytrace",
