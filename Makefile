@@ -51,6 +51,7 @@ engines: setup ## real vLLM on the CPU, where its CPU builds can be had (REQUIRE
 bench: setup ## measure the figures that the README states
 	@$(BIN)/python tests/benchmarks/app_side.py
 	@$(BIN)/python tests/benchmarks/collector.py
+	@$(BIN)/python -m tests.benchmarks.prices
 
 peers: setup ## compare what pennytrace costs an app with its peers (PEERS="--rounds 40": quicker; docs/reference/benchmarks.md)
 	@$(BIN)/python tests/benchmarks/peers.py $(PEERS)

@@ -56,6 +56,11 @@ CACHE_WRITE_12H: Final = "pennytrace.usage.cache_write_12h"
 ACCEPTED_PREDICTION: Final = "pennytrace.usage.accepted_prediction"  # tokens, a part of the output
 REJECTED_PREDICTION: Final = "pennytrace.usage.rejected_prediction"
 TOOL_PROMPT: Final = "pennytrace.usage.tool_prompt"  # tokens, a part of the input
+VIDEO_INPUT: Final = "pennytrace.usage.video_input"  # tokens, a part of the input
+VIDEO_CACHE_READ: Final = (
+    "pennytrace.usage.video_cache_read"  # tokens, a part of the cache reads and of video_input
+)
+VIDEO_OUTPUT: Final = "pennytrace.usage.video_output"  # tokens, a part of the output
 CHARACTERS: Final = "pennytrace.usage.characters"
 AUDIO_SECONDS: Final = "pennytrace.usage.audio_seconds"
 VIDEO_SECONDS: Final = "pennytrace.usage.video_seconds"

@@ -1,6 +1,6 @@
 """What prices cost: compiling the catalog, putting it in force, pricing a call as it comes in, pricing it again.
 
-Run as a script. It uses an embedded store of its own and prints one JSON object. Times of pricing are CPU times, on one
+Run as a module. It uses an embedded store of its own and prints one JSON object. Times of pricing are CPU times, on one
 thread, of the SELECT that prices calls, less those of reading the same rows without pricing them. What ClickHouse takes
 to plan the SELECT is paid once a load, whatever is in it, and stands apart.
 """

@@ -44,17 +44,20 @@ COUNTS: dict[str, Any] = {
     "toolUsePromptTokenCount": 7,
     "totalTokenCount": 86,
     "promptTokensDetails": [
-        {"modality": "TEXT", "tokenCount": 20},
+        {"modality": "TEXT", "tokenCount": 16},
         {"modality": "AUDIO", "tokenCount": 15},
         {"modality": "IMAGE", "tokenCount": 5},
+        {"modality": "VIDEO", "tokenCount": 4},
     ],
     "cacheTokensDetails": [
         {"modality": "AUDIO", "tokenCount": 8},
-        {"modality": "TEXT", "tokenCount": 4},
+        {"modality": "IMAGE", "tokenCount": 1},
+        {"modality": "VIDEO", "tokenCount": 3},
     ],
     "candidatesTokensDetails": [
-        {"modality": "TEXT", "tokenCount": 6},
+        {"modality": "TEXT", "tokenCount": 4},
         {"modality": "IMAGE", "tokenCount": 3},
+        {"modality": "VIDEO", "tokenCount": 2},
     ],
     "toolUsePromptTokensDetails": [{"modality": "TEXT", "tokenCount": 7}],
     "trafficType": "ON_DEMAND_PRIORITY",
@@ -70,6 +73,10 @@ USAGE = {
     semconv.IMAGE_INPUT_TOKENS: 5,
     semconv.AUDIO_CACHE_READ_INPUT_TOKENS: 8,
     semconv.IMAGE_OUTPUT_TOKENS: 3,
+    semconv.IMAGE_CACHE_READ_INPUT_TOKENS: 1,
+    semconv.VIDEO_INPUT: 4,
+    semconv.VIDEO_CACHE_READ: 3,
+    semconv.VIDEO_OUTPUT: 2,
 }
 
 
@@ -285,6 +292,10 @@ def test_genai_prices_reads_the_same(client: genai.Client, server: Server, calls
         semconv.IMAGE_OUTPUT_TOKENS: oracle.output_image_tokens,
         semconv.REASONING_OUTPUT_TOKENS: oracle.output_reasoning_tokens,
         semconv.TOOL_PROMPT: oracle.input_tool_tokens,
+        semconv.IMAGE_CACHE_READ_INPUT_TOKENS: oracle.cache_image_read_tokens,
+        semconv.VIDEO_INPUT: oracle.input_video_tokens,
+        semconv.VIDEO_CACHE_READ: oracle.cache_video_read_tokens,
+        semconv.VIDEO_OUTPUT: oracle.output_video_tokens,
     }
     assert usage_of(call) == counted
 
@@ -680,9 +691,17 @@ INTERACTION = {
         "total_thought_tokens": 30,
         "total_tool_use_tokens": 7,
         "total_tokens": 86,
-        "input_tokens_by_modality": [{"modality": "audio", "tokens": 15}, {"modality": "image", "tokens": 5}],
-        "cached_tokens_by_modality": [{"modality": "audio", "tokens": 8}],
-        "output_tokens_by_modality": [{"modality": "image", "tokens": 3}],
+        "input_tokens_by_modality": [
+            {"modality": "audio", "tokens": 15},
+            {"modality": "image", "tokens": 5},
+            {"modality": "video", "tokens": 4},
+        ],
+        "cached_tokens_by_modality": [
+            {"modality": "audio", "tokens": 8},
+            {"modality": "image", "tokens": 1},
+            {"modality": "video", "tokens": 3},
+        ],
+        "output_tokens_by_modality": [{"modality": "image", "tokens": 3}, {"modality": "video", "tokens": 2}],
         "grounding_tool_count": [{"type": "google_search", "count": 2}, {"type": "retrieval", "count": 1}],
     },
 }

@@ -88,9 +88,19 @@ _INPUT: Final = {
     "AUDIO": semconv.AUDIO_INPUT_TOKENS,
     "IMAGE": semconv.IMAGE_INPUT_TOKENS,
     "DOCUMENT": semconv.IMAGE_INPUT_TOKENS,  # the model sees its pages, and they are billed as images
+    "VIDEO": semconv.VIDEO_INPUT,
 }
-_CACHED: Final = {"AUDIO": semconv.AUDIO_CACHE_READ_INPUT_TOKENS}
-_OUTPUT: Final = {"AUDIO": semconv.AUDIO_OUTPUT_TOKENS, "IMAGE": semconv.IMAGE_OUTPUT_TOKENS}
+_CACHED: Final = {
+    "AUDIO": semconv.AUDIO_CACHE_READ_INPUT_TOKENS,
+    "IMAGE": semconv.IMAGE_CACHE_READ_INPUT_TOKENS,
+    "DOCUMENT": semconv.IMAGE_CACHE_READ_INPUT_TOKENS,
+    "VIDEO": semconv.VIDEO_CACHE_READ,
+}
+_OUTPUT: Final = {
+    "AUDIO": semconv.AUDIO_OUTPUT_TOKENS,
+    "IMAGE": semconv.IMAGE_OUTPUT_TOKENS,
+    "VIDEO": semconv.VIDEO_OUTPUT,
+}
 _TIERS: Final = {
     "ON_DEMAND": "default",
     "ON_DEMAND_PRIORITY": "priority",
