@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -52,7 +53,7 @@ def sink(sink_server: Sink) -> Sink:
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Leave nothing of one test to the next: settings, what was said once, what servers refused, the spool."""
+    """Leave nothing to the next test: settings, what was said once, what servers refused, open streams, the spool."""
     for name in os.environ:
         if name.startswith(("OTEL_", "PENNYTRACE_", "OPENAI_")):
             monkeypatch.delenv(name)
@@ -61,6 +62,8 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     _asking.hosts_without_usage.clear()
     yield
     pennytrace.shutdown(timeout=0)
+    gc.collect()  # a stream that a test left in a cycle ends now, when nobody records, and not during another test
+    gc.freeze()  # so that the next time has only what is new to go through
     for delivery in list(_exit._all):  # what a test left undelivered on purpose must not hold up the end
         assert isinstance(delivery, QueuedDelivery)
         delivery._queue.clear()
