@@ -129,7 +129,7 @@ def _differences(comparison: Comparison, *, would: str) -> Table:
 def _summary(found: Trial) -> Iterator[Text]:
     comparison = found.comparison
     if not comparison.changed_calls:
-        yield Text(f"Nothing differs: all {found.calls:,} calls are charged what the price list says.")
+        yield Text(f"Nothing differs: the price list would change nothing about {counted(found.calls)}.")
     else:
         yield Text(f"{counted(comparison.changed_calls)} of {found.calls:,} would change.")
     yield from _amounts(comparison, would="would be")

@@ -106,7 +106,7 @@ def test_a_correction_goes_through_the_collector_that_has_the_store_open(state: 
     assert "10 calls of 10 would change" in shown
     assert "closed: 2026-05" in shown
     assert "Corrected 10 calls of 10 as 20" in shown
-    assert "Nothing differs: all 10 calls are charged what the price list says." in nothing
+    assert "Nothing differs: the price list would change nothing about 10 calls." in nothing
     assert "2026-05 is closed since" in again
     assert (closed["months"][0]["closed"]["costs"], listed["closed"]["costs"]) == (
         {"USD": "0.06"},
