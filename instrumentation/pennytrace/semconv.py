@@ -73,6 +73,41 @@ CODE_EXECUTIONS: Final = "pennytrace.usage.code_executions"
 TOOL_CALLS: Final = "pennytrace.usage.tool_calls"
 TRAINED_TOKENS: Final = "pennytrace.usage.trained_tokens"
 
+# --- the time of GPUs ----------------------------------------------------------------------------------------
+GPU_SECONDS: Final = "pennytrace.usage.gpu_seconds"
+"""Seconds of one GPU that the call is charged for: wall seconds times the GPUs that worked, shared with the others."""
+GPU_PREFILL_SECONDS: Final = "pennytrace.usage.gpu_prefill_seconds"  # a part of them: reading the input
+GPU_DECODE_SECONDS: Final = "pennytrace.usage.gpu_decode_seconds"  # a part of them: writing the output
+QUEUE_SECONDS: Final = "pennytrace.usage.queue_seconds"  # wall seconds before the first step; no GPU's
+GPU_POOL: Final = "pennytrace.gpu.pool"
+GPU_MODEL: Final = "pennytrace.gpu.model"
+CPU: Final = "cpu"
+"""The GPU's model where there is none."""
+GPU_COUNT: Final = "pennytrace.gpu.count"
+GPU_SOURCE: Final = "pennytrace.gpu.source"
+"""Who measured: one of the two values below."""
+FROM_ENGINE: Final = "engine"  # an inference engine, whose caller may have recorded the same call
+FROM_PROCESS: Final = "process"  # the process that made the call
+GPU_METHOD: Final = "pennytrace.gpu.method"
+"""How: `steps:roofline`, `steps:tokens`, `events`, `wall`."""
+GPU_CONFIDENCE: Final = "pennytrace.gpu.confidence"
+"""`high` where nobody shared the device, `medium` where shares are worked out, `low` where they are guessed."""
+PREEMPTIONS: Final = "pennytrace.gpu.preemptions"
+GPU_PROVISIONED_METRIC: Final = "pennytrace.gpu.provisioned"  # seconds that a GPU was held, each in one interval
+GPU_BUSY_METRIC: Final = "pennytrace.gpu.busy"  # GPU-seconds of an engine's steps
+GPU_IDLE_METRIC: Final = "pennytrace.gpu.idle"  # GPU-seconds between them
+GPU_UTILIZATION_METRIC: Final = "hw.gpu.utilization"  # 0 to 1
+GPU_MEMORY_USAGE_METRIC: Final = "hw.gpu.memory.usage"  # bytes
+GPU_MEMORY_LIMIT_METRIC: Final = "hw.gpu.memory.limit"  # bytes
+GPU_ENERGY_METRIC: Final = "hw.energy"  # joules since the driver was loaded
+HW_ID: Final = "hw.id"
+HW_TYPE: Final = "hw.type"
+HW_MODEL: Final = "hw.model"
+HW_VENDOR: Final = "hw.vendor"
+HW_PARENT: Final = "hw.parent"
+HOST_NAME: Final = "host.name"
+SERVICE_INSTANCE_ID: Final = "service.instance.id"
+
 # --- what else decides what a call costs -------------------------------------------------------------------
 REPORTED_COST: Final = "pennytrace.cost.reported"
 """What the provider says the call costs, in USD, as a decimal number in a string."""

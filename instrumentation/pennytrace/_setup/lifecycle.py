@@ -50,6 +50,7 @@ def init(  # noqa: PLR0913 - one argument for each setting, by name
     spool: str | PathLike[str] | None = None,
     spool_size: str | int | None = None,
     propagate: str | Iterable[str] | None = None,
+    gpu_pool: str | None = None,
 ) -> None:
     """Record what every model call of this process uses, from now on.
 
@@ -73,6 +74,7 @@ def init(  # noqa: PLR0913 - one argument for each setting, by name
         spool_size: Bytes that may wait there, with k, M or G for more; 256M by default. The oldest go first.
         propagate: The tags that travel to other services and Celery tasks: some of `feature`, `team`,
             `customer` and `session`, which are the default, or `none`.
+        gpu_pool: The pool that this process's GPUs belong to, as rates are named in the price file.
 
     Raises:
         ConfigurationError: An argument cannot be used. Variables that cannot be used are logged and ignored.

@@ -51,6 +51,7 @@ ARGUMENTS: Final[Mapping[str, Parser]] = {
     "spool": spool,
     "spool_size": spool_size,
     "propagate": travelling,
+    "gpu_pool": name,
 }
 """How each argument of `init` is read."""
 
@@ -75,6 +76,7 @@ VARIABLES: Final[Mapping[str, Mapping[str, Parser]]] = {
     "spool": {"PENNYTRACE_SPOOL": spool},
     "spool_size": {"PENNYTRACE_SPOOL_SIZE": spool_size},
     "propagate": {"PENNYTRACE_PROPAGATE": travelling},
+    "gpu_pool": {"PENNYTRACE_GPU_POOL": name},
     "hash_key": {"PENNYTRACE_HASH_KEY": hash_key},
     "resource": {"OTEL_RESOURCE_ATTRIBUTES": pairs},
 }
@@ -105,6 +107,8 @@ class Settings:
     """Bytes."""
     propagate: tuple[str, ...]
     """The tags that travel to other services, by attribute name."""
+    gpu_pool: str | None
+    """Whose GPUs this process works on, as rates are named in the price file."""
     hash_key: str | None = field(repr=False)
     """None when user ids are sent as they are; `WITHHOLD` when a key is set that cannot be used."""
 
@@ -152,6 +156,7 @@ def resolve(given: Mapping[str, Any], environment: Mapping[str, str] = os.enviro
         spool=None if found["spool"] == OFF else found["spool"] or default_root(environment),
         spool_size=found["spool_size"] or DEFAULT_SPOOL_SIZE,
         propagate=tuple(KEYS.values()) if found["propagate"] is None else found["propagate"],
+        gpu_pool=found["gpu_pool"],
         hash_key=found["hash_key"] or _no_key(environment),
     )
 

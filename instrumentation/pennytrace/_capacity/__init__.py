@@ -1,0 +1,1 @@
+"""What this machine provides: its GPUs, who holds them, and since when."""
