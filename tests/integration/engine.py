@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,18 +43,33 @@ class Engine:
         return f"the end of {self.log}:\n" + "\n".join(self.log.read_text("utf-8").splitlines()[-40:])
 
 
-@contextmanager
-def serving(folder: Path) -> Iterator[Engine]:
-    """Make the tiny model, serve it, and leave no process behind."""
+def make_model(folder: Path) -> Path:
+    """Make the tiny model in `folder`, and return where it is."""
     model = folder / "model"
     _run_to_its_end([environment.program("python"), _MAKE_MODEL, model], folder)
+    return model
+
+
+@contextmanager
+def serving(
+    folder: Path, *, variables: Mapping[str, str] | None = None, options: Sequence[str] = ()
+) -> Iterator[Engine]:
+    """Make the tiny model, serve it, and leave no process behind.
+
+    Args:
+        folder: Where the model, the log and vLLM's own files are put.
+        variables: Environment variables besides those that it always has.
+        options: Options of `vllm serve` besides those that it always has.
+    """
+    model = make_model(folder)
     port = free_port()
     engine = Engine(f"http://127.0.0.1:{port}/v1", folder / "vllm.log")
     command = [environment.program("vllm"), "serve", model, "--host", "127.0.0.1", "--port", port, *_OPTIONS]
+    command += options
     with open(engine.log, "wb") as log:
         process = subprocess.Popen(
             list(map(str, command)),
-            env=_environment(folder),
+            env=surroundings(folder, variables),
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -101,12 +116,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _run_to_its_end(command: Sequence[object], folder: Path) -> None:
     done = subprocess.run(
-        list(map(str, command)), env=_environment(folder), capture_output=True, text=True, check=False
+        list(map(str, command)), env=surroundings(folder), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def surroundings(folder: Path, variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment variables for a process of vLLM that keeps its files in `folder`."""
     return clean_environment(
         {
             "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -114,5 +130,6 @@ def _environment(folder: Path) -> dict[str, str]:
             "VLLM_CACHE_ROOT": str(folder / "cache"),
             "VLLM_CONFIG_ROOT": str(folder / "config"),
             "HF_HUB_OFFLINE": "1",
+            **(variables or {}),
         }
     )
