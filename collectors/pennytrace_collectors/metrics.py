@@ -59,6 +59,12 @@ def _received(tally: Tally) -> Iterator[Metric]:
     yield _counter(
         "rejected_spans", "Spans left out of acknowledged requests, for their ids.", tally.rejected_spans
     )
+    yield _counter("received_points", "Data points of GPUs that were acknowledged.", tally.points)
+    yield _counter(
+        "rejected_points",
+        "Data points of GPUs left out of acknowledged requests; the answer said why.",
+        tally.rejected_points,
+    )
 
 
 def _journaled(journal: JournalState) -> Iterator[Metric]:

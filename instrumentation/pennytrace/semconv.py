@@ -13,6 +13,8 @@ from typing import Final
 # --- the call ----------------------------------------------------------------------------------------------
 OPERATION_NAME: Final = "gen_ai.operation.name"
 PROVIDER_NAME: Final = "gen_ai.provider.name"
+OPENAI_COMPATIBLE: Final = "openai_compatible"
+"""The provider's name where only the language that a server speaks is known; it is often self-hosted."""
 REQUEST_MODEL: Final = "gen_ai.request.model"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
 RESPONSE_ID: Final = "gen_ai.response.id"
@@ -93,7 +95,9 @@ GPU_METHOD: Final = "pennytrace.gpu.method"
 GPU_CONFIDENCE: Final = "pennytrace.gpu.confidence"
 """`high` where nobody shared the device, `medium` where shares are worked out, `low` where they are guessed."""
 PREEMPTIONS: Final = "pennytrace.gpu.preemptions"
-GPU_PROVISIONED_METRIC: Final = "pennytrace.gpu.provisioned"  # seconds that a GPU was held, each in one interval
+GPU_PROVISIONED_METRIC: Final = (
+    "pennytrace.gpu.provisioned"  # seconds that a GPU was held, each in one interval
+)
 GPU_BUSY_METRIC: Final = "pennytrace.gpu.busy"  # GPU-seconds of an engine's steps
 GPU_IDLE_METRIC: Final = "pennytrace.gpu.idle"  # GPU-seconds between them
 GPU_UTILIZATION_METRIC: Final = "hw.gpu.utilization"  # 0 to 1

@@ -214,7 +214,7 @@ _ATTRIBUTES = [f"gen_ai.attribute.{number}" for number in range(12)]
 def _delivery(endpoint: str) -> float:
     """Return what the sender spends on one call when batches are full, in microseconds."""
     settings = _settings.resolve({"endpoint": endpoint, "service": "benchmark"})
-    delivery = _lifecycle._recorder(settings).delivery
+    delivery = _lifecycle.recorder_for(settings).delivery
     span = _span()
     taken = []
     for _ in range(20):

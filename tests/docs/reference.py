@@ -24,6 +24,8 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 _WITHOUT_ARGUMENT: Final = {
     "resource": "(more resource attributes)",
     "hash_key": "(a secret: the environment only)",
+    "metrics_endpoint": "(what is said of GPUs: the endpoint)",
+    "metrics_headers": "(and its headers)",
 }
 _MADE: Final = "<!-- Made from the code by `make golden`; edit the code instead. -->\n"
 
@@ -191,7 +193,7 @@ def _column_types() -> Iterator[tuple[str, str]]:
     made = folder.joinpath("0002_calls.sql").read_text("utf-8").split("ENGINE")[0]
     altered = [
         folder.joinpath(name).read_text("utf-8").split("ALTER TABLE $database.calls")[1].split("SETTINGS")[0]
-        for name in ("0003_evidence.sql", "0004_prices.sql")
+        for name in ("0003_evidence.sql", "0004_prices.sql", "0007_gpu_records.sql")
     ]
     for line in "\n".join((made, *altered)).splitlines():
         if found := re.match(r"    (?:ADD COLUMN IF NOT EXISTS |MODIFY COLUMN )?(\w+) +(.+)", line):

@@ -49,6 +49,8 @@ class Provider:
     def __init__(self) -> None:
         self.answer = Answer()
         self.requests: list[dict[str, Any]] = []
+        self.headers: list[list[tuple[str, str]]] = []
+        """Of the same requests, with names in small letters."""
         self.paused = threading.Event()
         self.resume = threading.Event()
         self.port = 0
@@ -61,6 +63,7 @@ class Provider:
         self.resume.set()
         self.answer = Answer()
         self.requests.clear()
+        self.headers.clear()
         self.paused.clear()
         self.resume = threading.Event()
 
@@ -97,6 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.told.requests.append(body)
+        self.told.headers.append([(name.lower(), value) for name, value in self.headers.items()])
         answer = self.told.answer
         if body.get("stream_options") and not answer.knows_stream_options:
             message = "Unrecognized request argument supplied: stream_options"

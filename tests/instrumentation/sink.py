@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
@@ -35,6 +37,21 @@ class Recorded:
     flags: int
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One data point of a metric as it arrived."""
+
+    name: str
+    unit: str
+    kind: str
+    """`gauge`, `delta` or `cumulative`."""
+    start_ns: int
+    time_ns: int
+    value: float
+    attributes: dict[str, Any]
+    resource: dict[str, Any]
+
+
 @dataclass
 class Reply:
     """How the sink answers one request."""
@@ -55,6 +72,10 @@ class Sink:
         """The headers of every request, and its path as `:path`."""
         self.spans: list[Recorded] = []
         """From accepted requests only."""
+        self.metric_replies: deque[Reply] = deque()
+        self.metric_requests: list[dict[str, str]] = []
+        self.points: list[Measured] = []
+        """From accepted requests only; what is said of metrics is apart from all the above."""
         self.arrived = threading.Condition()
 
     @property
@@ -66,6 +87,9 @@ class Sink:
             self.replies.clear()
             self.requests.clear()
             self.spans.clear()
+            self.metric_replies.clear()
+            self.metric_requests.clear()
+            self.points.clear()
 
     def wait_for(self, spans: int = 0, *, requests: int = 0, seconds: float = 10.0) -> None:
         """Wait until that much has arrived."""
@@ -74,6 +98,23 @@ class Sink:
                 lambda: len(self.spans) >= spans and len(self.requests) >= requests, seconds
             )
         assert enough, f"{len(self.spans)} spans in {len(self.requests)} requests after {seconds} s"
+
+    def wait_for_points(self, points: int = 0, *, requests: int = 0, seconds: float = 10.0) -> None:
+        """Wait until that much has arrived of metrics."""
+        with self.arrived:
+            enough = self.arrived.wait_for(
+                lambda: len(self.points) >= points and len(self.metric_requests) >= requests, seconds
+            )
+        assert enough, f"{len(self.points)} points in {len(self.metric_requests)} requests after {seconds} s"
+
+    def take_metrics(self, headers: dict[str, str], body: bytes) -> Reply:
+        with self.arrived:
+            reply = self.metric_replies.popleft() if self.metric_replies else Reply()
+            self.metric_requests.append(headers)
+            if reply.status == 200:
+                self.points += decode_metrics(body)
+            self.arrived.notify_all()
+        return reply
 
     def take(self, headers: dict[str, str], body: bytes) -> Reply:
         with self.arrived:
@@ -116,7 +157,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
-        self._reply(self.told.take({**dict(self.headers.items()), ":path": self.path}, body))
+        take = self.told.take_metrics if self.path.endswith("/v1/metrics") else self.told.take
+        self._reply(take({**dict(self.headers.items()), ":path": self.path}, body))
 
     def _reply(self, reply: Reply) -> None:
         self.send_response(reply.status)
@@ -136,6 +178,42 @@ def decode(body: bytes) -> list[Recorded]:
         for scope_spans in resource_spans.scope_spans
         for span in scope_spans.spans
     ]
+
+
+def decode_metrics(body: bytes) -> list[Measured]:
+    """Return the data points of an ExportMetricsServiceRequest."""
+    request = ExportMetricsServiceRequest.FromString(body)
+    return [
+        measured
+        for resource_metrics in request.resource_metrics
+        for scope_metrics in resource_metrics.scope_metrics
+        for metric in scope_metrics.metrics
+        for measured in _measured(metric, values(resource_metrics.resource.attributes))
+    ]
+
+
+def _measured(metric: Metric, resource: dict[str, Any]) -> Iterator[Measured]:
+    kind = "gauge"
+    if metric.WhichOneof("data") != "gauge":
+        assert metric.sum.is_monotonic
+        kind = _TEMPORALITIES[metric.sum.aggregation_temporality]
+    for point in [*metric.gauge.data_points, *metric.sum.data_points]:
+        yield Measured(
+            name=metric.name,
+            unit=metric.unit,
+            kind=kind,
+            start_ns=point.start_time_unix_nano,
+            time_ns=point.time_unix_nano,
+            value=getattr(point, str(point.WhichOneof("value"))),
+            attributes=values(point.attributes),
+            resource=resource,
+        )
+
+
+_TEMPORALITIES = {
+    AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA: "delta",
+    AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE: "cumulative",
+}
 
 
 def _recorded(span: Span, resource: Resource) -> Recorded:

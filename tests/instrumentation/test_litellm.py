@@ -583,6 +583,22 @@ def test_asynchronously(model: str, provider: Provider, calls: Calls) -> None:
     assert_openai(streamed, model)
 
 
+@pytest.mark.parametrize("model", ["hosted_vllm/m", "openai/m"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_server_of_ones_own_is_told_who_spends(
+    model: str, provider: Provider, calls: Calls, stream: bool
+) -> None:
+    with pennytrace.tag(feature="search"):
+        answer = ask(model, provider, stream=stream, extra_headers={"tracestate": "congo=1"})
+        for _ in answer if stream else ():
+            pass
+    del answer
+    call = once_dropped(calls)
+    (headers,) = (dict(found) for found in provider.headers)
+    assert headers["tracestate"] == "pennytrace=feature:search;source:tag,congo=1"
+    assert headers["traceparent"] == f"00-{call.trace_id.hex()}-{call.span_id.hex()}-01"
+
+
 def test_embeddings(provider: Provider, calls: Calls) -> None:
     asked = {"api_base": provider.url, "api_key": "none"}
     litellm.embedding("openai/text-embedding-3-small", input=["one", "two"], **asked)

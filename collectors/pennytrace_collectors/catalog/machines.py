@@ -77,7 +77,7 @@ def _history(entries: Sequence[Gpu]) -> Iterator[GpuRate]:
 def _price(rate: GpuRate) -> Price:
     with localcontext() as context:
         context.prec = 50
-        second = per_unit(rate.per_gpu_hour / rate.utilisation, per=_SECONDS_AN_HOUR)
+        busy = per_unit(rate.per_gpu_hour / rate.utilisation, per=_SECONDS_AN_HOUR)
     return Price(
         STANDARD,
         rate.valid_from,
@@ -85,8 +85,8 @@ def _price(rate: GpuRate) -> Price:
         0,
         ALWAYS,
         _METER,
-        unit_price=second,
-        list_price=second,
+        unit_price=busy,
+        list_price=per_unit(rate.per_gpu_hour, per=_SECONDS_AN_HOUR),
         price_key="per_gpu_hour",
         layer=PRICE_FILE,
         source=rate.source,

@@ -40,7 +40,7 @@ class Price:
     unit_price: Decimal
     """In `currency`, for one token, second, request, ...: at most 18 decimals."""
     list_price: Decimal
-    """The unit price before discounts."""
+    """The unit price before discounts; of a GPU, that of a second for which it is held, busy or not."""
     price_key: str
     """The source's own name of the price."""
     layer: str

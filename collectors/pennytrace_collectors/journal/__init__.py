@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from .carried import carried, carries_metrics
 from .disk import Disk, LocalDisk
 from .journal import Journal, JournalState, Limits
 from .segment import Content, Segment
 
-__all__ = ["Content", "Disk", "Journal", "JournalState", "Limits", "LocalDisk", "Segment"]
+__all__ = [
+    "Content",
+    "Disk",
+    "Journal",
+    "JournalState",
+    "Limits",
+    "LocalDisk",
+    "Segment",
+    "carried",
+    "carries_metrics",
+]

@@ -1,4 +1,4 @@
-"""Says what of an OTLP body can be kept: the one place where the collector looks into a body."""
+"""Says what of a body of traces can be kept: the one place where the collector looks into it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ class Checked:
     """The part of a body that can be kept."""
 
     body: bytes
-    """A serialised ExportTraceServiceRequest: the client's own bytes, unless spans were rejected."""
-    spans: int
-    """How many spans `body` holds; with 0 there is nothing to keep."""
-    rejected_spans: int
-    reason: str
-    """Why spans were rejected; empty when none were."""
+    """As the journal keeps it: of traces the client's own bytes, unless spans were rejected; metrics are carried."""
+    spans: int = 0
+    """How many spans `body` holds."""
+    points: int = 0
+    """How many data points it holds; without either there is nothing to keep."""
+    rejected_spans: int = 0
+    rejected_points: int = 0
+    reason: str = ""
+    """Why spans or points were rejected; empty when none were."""
 
 
 def check(body: bytes) -> Checked:
@@ -51,13 +54,13 @@ def check_request(request: ExportTraceServiceRequest, body: bytes | None = None)
     total = sum(len(group.spans) for group in groups)
     bad = [group for group in groups if not all(map(_has_ids, group.spans))]
     if not bad:
-        return Checked(request.SerializeToString() if body is None else body, total, 0, "")
+        return Checked(request.SerializeToString() if body is None else body, spans=total)
     kept = total - sum(map(_keep_good, bad))
     reason = (
         f"{total - kept} of {total} spans were rejected: "
         "a trace_id must have 16 bytes and a span_id 8, not all of them zero"
     )
-    return Checked(request.SerializeToString(), kept, total - kept, reason)
+    return Checked(request.SerializeToString(), spans=kept, rejected_spans=total - kept, reason=reason)
 
 
 def _groups(request: ExportTraceServiceRequest) -> Iterator[ScopeSpans]:

@@ -14,7 +14,8 @@ from pennytrace_collectors.errors import BadRequest, Overloaded, Unsupported
 from .gzipped import Gunzip
 from .incoming import ClientGone, Incoming, Unpacker
 from .intake import Intake
-from .status import encode, failure, http_status, refusal, success
+from .signals import METRICS, SIGNALS, TRACES, Signal, not_collected
+from .status import encode, failure, http_status, refusal
 from .zstd import Unzstd
 
 PROTOBUF: Final = "application/x-protobuf"
@@ -25,8 +26,8 @@ _PLAIN: Final = ("identity", "")
 # In an answer it tells the sender which encodings of requests are read here (RFC 9110, 12.5.3).
 _TAKEN: Final = ((b"accept-encoding", ", ".join(_UNPACKERS).encode()),)
 
-_TRACES: Final = "/v1/traces"
-_OTHER_SIGNALS: Final = {"/v1/metrics": "metrics", "/v1/logs": "logs", "/v1development/profiles": "profiles"}
+_SIGNALS: Final = {signal.path: signal for signal in SIGNALS}
+_OTHER_SIGNALS: Final = {"/v1/logs": "logs", "/v1development/profiles": "profiles"}
 _BODY_TIME_S: Final = 60.0
 """How long a client may take to send one body."""
 
@@ -46,7 +47,7 @@ Page = Callable[[], Reply]
 
 
 def application(intake: Intake, pages: Mapping[str, Page], *, body_time_s: float = _BODY_TIME_S) -> ASGIApp:
-    """Return the application that takes traces at `/v1/traces` and shows `pages` by their paths."""
+    """Return the application that takes every signal at its path, and shows `pages` by theirs."""
     return _Application(intake, pages, body_time_s)
 
 
@@ -73,31 +74,33 @@ class _Application:
     async def _route(
         self, method: str, path: str, headers: Mapping[bytes, bytes], incoming: Incoming
     ) -> Reply:
-        if path == _TRACES:
-            return (
-                await self._traces(headers, incoming) if method == "POST" else _wrong_method(method, "POST")
-            )
+        if signal := _SIGNALS.get(path):
+            if method != "POST":
+                return _wrong_method(method, "POST")
+            return await self._export(signal, headers, incoming)
         if page := self._pages.get(path):
             return page() if method in ("GET", "HEAD") else _wrong_method(method, "GET")
         return _not_found(path, headers)
 
-    async def _traces(self, headers: Mapping[bytes, bytes], incoming: Incoming) -> Reply:
+    async def _export(self, signal: Signal, headers: Mapping[bytes, bytes], incoming: Incoming) -> Reply:
         as_json = _media_type(headers) == JSON
         self._intake.count_request("http/json" if as_json else "http/protobuf")
         try:
-            return await self._take(headers, incoming, as_json=as_json)
+            return await self._take(signal, headers, incoming, as_json=as_json)
         except (BadRequest, Overloaded) as error:
             self._intake.count_rejection(error)
             return _error(error, as_json=_media_type(headers) != PROTOBUF)
 
-    async def _take(self, headers: Mapping[bytes, bytes], incoming: Incoming, *, as_json: bool) -> Reply:
+    async def _take(
+        self, signal: Signal, headers: Mapping[bytes, bytes], incoming: Incoming, *, as_json: bool
+    ) -> Reply:
         _require_readable(headers)
         with self._intake.budget.hold() as hold:
             unpacker = _UNPACKERS.get(_encoding(headers))
             body = await incoming.read(hold, unpacker=unpacker and unpacker())
             accept = self._intake.accept_json if as_json else self._intake.accept_protobuf
-            checked = await accept(body)
-        return _message(200, success(checked), as_json=as_json, headers=_TAKEN)
+            checked = await accept(body, signal)
+        return _message(200, signal.success(checked), as_json=as_json, headers=_TAKEN)
 
 
 def _media_type(headers: Mapping[bytes, bytes]) -> str:
@@ -133,9 +136,11 @@ def _wrong_method(method: str, right: str) -> Reply:
 
 
 def _not_found(path: str, headers: Mapping[bytes, bytes]) -> Reply:
-    reason = f"there is nothing at {path!r}; send traces to {_TRACES!r}"
+    reason = (
+        f"there is nothing at {path!r}; send traces to {TRACES.path!r}, metrics of GPUs to {METRICS.path!r}"
+    )
     if signal := _OTHER_SIGNALS.get(path):
-        reason = f"pennytrace does not collect {signal}; send only traces here, to {_TRACES!r}"
+        reason = not_collected(signal)
     as_json = _media_type(headers) != PROTOBUF
     return _message(404, refusal(404, reason), as_json=as_json, headers=((b"connection", b"close"),))
 

@@ -10,9 +10,9 @@ from typing import Final, Literal, Protocol
 
 from pennytrace_collectors.errors import BadRequest, Overloaded
 
-from . import otlp_json
 from .budget import Budget
-from .check import Checked, check, check_request
+from .check import Checked
+from .signals import TRACES, Signal
 
 Wire = Literal["http/protobuf", "http/json", "grpc"]
 """How a body came, by the names of OTEL_EXPORTER_OTLP_PROTOCOL."""
@@ -49,6 +49,10 @@ class Tally:
     """Requests that were answered with an error, by reason."""
     rejected_spans: int = 0
     """Spans of acknowledged requests that were rejected."""
+    points: int = 0
+    """Data points of GPUs that were acknowledged as kept; others are none of ours."""
+    rejected_points: int = 0
+    """Data points of GPUs, of acknowledged requests, that were rejected."""
 
 
 class Intake:
@@ -70,33 +74,31 @@ class Intake:
         """Count a request that is answered with an error."""
         self.tally.rejected_requests[error.label] += 1
 
-    async def accept_protobuf(self, body: bytes) -> Checked:
-        """Keep a protobuf body; when this returns, what `Checked` says was kept is on disk.
+    async def accept_protobuf(self, body: bytes, signal: Signal = TRACES) -> Checked:
+        """Keep a protobuf body of a signal; when this returns, what `Checked` says was kept is on disk.
 
         Raises:
             Malformed: The body is not OTLP; nothing of it is kept.
             Overloaded: It cannot be kept now; nothing of it is.
         """
-        return await self._keep(check(body))
+        return await self._keep(signal.check(body))
 
-    async def accept_json(self, body: bytes) -> Checked:
-        """Keep a JSON body as protobuf; promises and raises what `accept_protobuf` does."""
+    async def accept_json(self, body: bytes, signal: Signal = TRACES) -> Checked:
+        """Keep a JSON body of a signal as protobuf; promises and raises what `accept_protobuf` does."""
         if len(body) < _LARGE_JSON:
-            return await self._keep(_check_json(body))
+            return await self._keep(signal.check_json(body))
         loop = asyncio.get_running_loop()
-        return await self._keep(await loop.run_in_executor(self._reader, _check_json, body))
+        return await self._keep(await loop.run_in_executor(self._reader, signal.check_json, body))
 
     def close(self) -> None:
         """Stop the thread that reads JSON."""
         self._reader.shutdown()
 
     async def _keep(self, checked: Checked) -> Checked:
-        if checked.spans:
+        if checked.spans or checked.points:
             await self._log.append(checked.body, spans=checked.spans)
         self.tally.spans += checked.spans
+        self.tally.points += checked.points
         self.tally.rejected_spans += checked.rejected_spans
+        self.tally.rejected_points += checked.rejected_points
         return checked
-
-
-def _check_json(body: bytes) -> Checked:
-    return check_request(otlp_json.parse(body))

@@ -11,13 +11,10 @@ from pennytrace_collectors.errors import BadRequest, ListenError, Overloaded, To
 
 from .address import Address
 from .intake import BODY_BYTES, Intake
-from .status import encode, failure, success
+from .signals import SIGNALS, Signal, not_collected
+from .status import encode, failure
 
-_TRACE_SERVICE: Final = "opentelemetry.proto.collector.trace.v1.TraceService"
-_OTHER_SERVICES: Final = {
-    "opentelemetry.proto.collector.metrics.v1.MetricsService": "metrics",
-    "opentelemetry.proto.collector.logs.v1.LogsService": "logs",
-}
+_OTHER_SERVICES: Final = {"opentelemetry.proto.collector.logs.v1.LogsService": "logs"}
 _DETAILS: Final = "grpc-status-details-bin"
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -39,33 +36,34 @@ def server(intake: Intake, address: Address) -> tuple[grpc.aio.Server, int]:
         ],
         compression=None,
     )
-    made.add_generic_rpc_handlers((_handlers(intake), *map(_elsewhere, _OTHER_SERVICES)))
+    made.add_generic_rpc_handlers(
+        (*(_taken(intake, signal) for signal in SIGNALS), *map(_elsewhere, _OTHER_SERVICES))
+    )
     try:
         return made, made.add_insecure_port(address.target)
     except RuntimeError as error:
         raise ListenError(address.refused(str(error))) from None
 
 
-def _handlers(intake: Intake) -> grpc.GenericRpcHandler:
+def _taken(intake: Intake, signal: Signal) -> grpc.GenericRpcHandler:
     async def export(body: bytes, context: Context) -> bytes:
         intake.count_request("grpc")
         try:
             with intake.budget.hold() as hold:
                 hold.grow(len(body))
-                checked = await intake.accept_protobuf(body)
+                checked = await intake.accept_protobuf(body, signal)
         except (BadRequest, Overloaded) as error:
             intake.count_rejection(error)
             await _abort(error, context)
-        return encode(success(checked), as_json=False)
+        return encode(signal.success(checked), as_json=False)
 
     method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(export)
-    return grpc.method_handlers_generic_handler(_TRACE_SERVICE, {"Export": method})
+    return grpc.method_handlers_generic_handler(signal.service, {"Export": method})
 
 
 def _elsewhere(service: str) -> grpc.GenericRpcHandler:
     async def export(body: bytes, context: Context) -> bytes:
-        reason = f"pennytrace does not collect {_OTHER_SERVICES[service]}; send only traces here"
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, reason)
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, not_collected(_OTHER_SERVICES[service]))
 
     return grpc.method_handlers_generic_handler(
         service, {"Export": grpc.unary_unary_rpc_method_handler(export)}

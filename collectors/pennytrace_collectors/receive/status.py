@@ -11,6 +11,10 @@ from google.protobuf.message import Message
 from google.rpc.code_pb2 import INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE, UNIMPLEMENTED  # type: ignore[import-untyped]
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceResponse,
@@ -23,12 +27,22 @@ from .check import Checked
 _CODE_OF_HTTP: Final = {404: NOT_FOUND, 405: UNIMPLEMENTED, 415: INVALID_ARGUMENT}
 
 
-def success(checked: Checked) -> ExportTraceServiceResponse:
+def success_of_traces(checked: Checked) -> ExportTraceServiceResponse:
     """Say that a body was kept, and which spans of it were not."""
     if not checked.rejected_spans:
         return ExportTraceServiceResponse()
     partial = ExportTracePartialSuccess(rejected_spans=checked.rejected_spans, error_message=checked.reason)
     return ExportTraceServiceResponse(partial_success=partial)
+
+
+def success_of_metrics(checked: Checked) -> ExportMetricsServiceResponse:
+    """Say that a body was kept, and which data points of GPUs in it were not."""
+    if not checked.rejected_points:
+        return ExportMetricsServiceResponse()
+    partial = ExportMetricsPartialSuccess(
+        rejected_data_points=checked.rejected_points, error_message=checked.reason
+    )
+    return ExportMetricsServiceResponse(partial_success=partial)
 
 
 def failure(error: BadRequest | Overloaded) -> Status:

@@ -7,6 +7,7 @@ import json
 from typing import Any, Final, TextIO
 
 from pennytrace_collectors.reports.amounts import exact
+from pennytrace_collectors.reports.gpu import Idle
 from pennytrace_collectors.reports.risk import Unpriced
 from pennytrace_collectors.reports.spend import Spend
 from pennytrace_collectors.reports.sums import Amount, Row
@@ -59,6 +60,7 @@ def write_json(spend: Spend, out: TextIO) -> None:
             "computed_cost": exact(spend.compared.computed),
             "currency": "USD",
         },
+        "gpu_idle": [_idle(idle) for idle in spend.gpu_idle],
         "closed_months": [_closed(month) for month in spend.closed_months],
         "price_list": price_list
         and {"identity": price_list.identity, "newest_price": price_list.newest_price.date().isoformat()},
@@ -81,7 +83,7 @@ def write_csv(spend: Spend, out: TextIO) -> None:
             coverage["tokens"],
             *_originals(row),
         ]
-        writer.writerow(["" if cell is None else _no_formula(cell) for cell in cells])
+        writer.writerow(["" if cell is None else no_formula(cell) for cell in cells])
 
 
 def _record(row: Row, dimensions: tuple[str, ...], by_meter: bool) -> dict[str, Any]:
@@ -148,6 +150,10 @@ def _unpriced(unpriced: Unpriced) -> dict[str, Any]:
     }
 
 
+def _idle(idle: Idle) -> dict[str, Any]:
+    return {"seconds": exact(idle.seconds), "cost": exact(idle.cost), "currency": idle.currency or None}
+
+
 def _closed(month: ClosedMonth) -> dict[str, Any]:
     return {
         "month": month.month,
@@ -167,6 +173,6 @@ def _month(totals: MonthTotals) -> dict[str, Any]:
     }
 
 
-def _no_formula(cell: object) -> object:
-    """A text that a spreadsheet would run as a formula is quoted."""
+def no_formula(cell: object) -> object:
+    """Quote a text that a spreadsheet would run as a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@") else cell

@@ -52,3 +52,8 @@ def read_moment(text: str, *, option: str, now: datetime) -> datetime:
             f"{option} must be an age such as 90m, 24h, 7d or 2w, or a date such as 2026-11-01; got {text!r}"
         ) from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def nanoseconds(moment: datetime) -> int:
+    """A moment as the store counts time: nanoseconds since 1970."""
+    return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1_000

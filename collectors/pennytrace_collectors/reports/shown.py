@@ -13,6 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pennytrace_collectors.reports import gpu_shown
 from pennytrace_collectors.reports.amounts import counted, decimals_for, exact, grouped, money, one
 from pennytrace_collectors.reports.risk import AtRisk, Candidate, Unpriced
 from pennytrace_collectors.reports.spend import Comparison, Loss, Spend, Unconverted
@@ -130,6 +131,8 @@ def _left_out(spend: Spend) -> Iterator[Text]:
         yield Text(f"  not in the sums: {_not_converted(unconverted, spend.currency)}", style="red")
     for loss in spend.losses:
         yield Text(f"  not in the sums: {lost(loss)}", style="red")
+    for idle in spend.gpu_idle:
+        yield Text(f"  not in the sums: {gpu_shown.idle(idle)}", style="yellow")
     if spend.compared.reported != spend.compared.computed:
         yield Text(f"  {_difference(spend.compared)}", style="yellow")
     for unpriced in spend.unpriced[:_UNPRICED_SHOWN]:

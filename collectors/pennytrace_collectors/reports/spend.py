@@ -12,7 +12,8 @@ from typing import Any, Final
 from pennytrace_collectors.reports import risk, sums
 from pennytrace_collectors.reports.amounts import added
 from pennytrace_collectors.reports.dimensions import METER, columns
-from pennytrace_collectors.reports.period import Period
+from pennytrace_collectors.reports.gpu import Idle, read_idle
+from pennytrace_collectors.reports.period import Period, nanoseconds
 from pennytrace_collectors.reports.reading import Reader
 from pennytrace_collectors.reports.risk import AtRisk, Unpriced
 from pennytrace_collectors.reports.sums import Row
@@ -77,6 +78,8 @@ class Spend:
     unconverted: tuple[Unconverted, ...]
     losses: tuple[Loss, ...]
     compared: Comparison
+    gpu_idle: tuple[Idle, ...]
+    """GPU time that no call was charged for, over the whole hours that the period touches: in no sum."""
     closed_months: tuple[ClosedMonth, ...]
     """Those that the period touches, the oldest first."""
     price_list: PriceList | None
@@ -102,7 +105,7 @@ def read_spend(reader: Reader, dimensions: Sequence[str], period: Period, *, ori
     chosen = columns(dimensions)
     lists = reader.rows("price_list.sql")
     currency = lists[0]["currency"] or _DEFAULT_CURRENCY if lists else _DEFAULT_CURRENCY
-    bounds = {"since": _nanoseconds(period.since), "until": _nanoseconds(period.until), "currency": currency}
+    bounds = {"since": nanoseconds(period.since), "until": nanoseconds(period.until), "currency": currency}
     parts = "meters_of_calls.sql" if METER in dimensions else "whole_calls.sql"
     # Rows and reasons come from one query: a settle between two would make the report contradict itself.
     found = reader.rows(
@@ -120,6 +123,7 @@ def read_spend(reader: Reader, dimensions: Sequence[str], period: Period, *, ori
         unconverted=() if original else _unconverted(found),
         losses=tuple(Loss(**record) for record in reader.rows("losses.sql", parameters=bounds)),
         compared=_comparison(found),
+        gpu_idle=read_idle(reader, period),
         closed_months=_closed_months(reader, period),
         price_list=_price_list(lists[0]) if lists else None,
     )
@@ -161,7 +165,3 @@ def _closed_months(reader: Reader, period: Period) -> tuple[ClosedMonth, ...]:
 def _price_list(record: Mapping[str, Any]) -> PriceList:
     newest = record["newest_price"]
     return PriceList(record["catalog"], record["genai_prices"], newest.replace(tzinfo=UTC))
-
-
-def _nanoseconds(moment: datetime) -> int:
-    return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1_000

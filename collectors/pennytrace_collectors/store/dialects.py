@@ -40,6 +40,7 @@ def parameters() -> dict[str, str]:
         "detail_meter_names": _among(meter.name for meter in DETAIL_METERS),
         "no_prices": f"unhex('{(-(10**18)).to_bytes(16, 'little', signed=True).hex() * len(_DENSE)}')",
         "same_measures": _SAME_MEASURES,
+        "clean": f"value -> {_NAME.format(value='value')}",
         "detail_name": _NAME.format(value="substring(names[place], 18)"),
         "parts_of_tokens": _among(row["name"] for row in _rows("quantities.csv") if row["billed"] == "no"),
     }

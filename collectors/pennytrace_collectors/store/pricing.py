@@ -77,8 +77,18 @@ def at_risk(database: str) -> str:
 
     At its standard rate. The card stands in the place of the host, the reason in that of the requested tier.
     """
+    return as_cards(database, _filled("candidates.sql", database=database))
+
+
+def as_cards(database: str, calls: str) -> str:
+    """A SELECT of rows shaped like table `calls`: given ones, at the standard rate of the card that is their host.
+
+    Args:
+        database: the store's.
+        calls: a subquery in brackets with rows shaped like `calls`. With the models of a call that has none the host is
+            one of its candidates; with no provider and no models it is any rate card.
+    """
     candidates = replace(in_force(database), model_rate_card=f"{database}.candidate_rate_card")
-    calls = _filled("candidates.sql", database=database)
     return priced(f"(\n{again(database, '1', calls=calls)})", candidates)
 
 

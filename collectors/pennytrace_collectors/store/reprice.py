@@ -10,9 +10,8 @@ from pennytrace_collectors.store.client import translated
 from pennytrace_collectors.store.comparison import Comparison, compare
 from pennytrace_collectors.store.months import closed_in
 from pennytrace_collectors.store.pricing import again, in_force
-from pennytrace_collectors.store.scripts import reprice_sql
+from pennytrace_collectors.store.scripts import ANY_MONTHS, reprice_sql
 from pennytrace_collectors.store.selection import Progress, Selection, condition, portions
-from pennytrace_collectors.store.settle import ANY_MONTHS
 from pennytrace_collectors.store.tables import Tables
 from pennytrace_collectors.store.trial import compared, figures
 from pennytrace_collectors.store.tryout import identity_in_force

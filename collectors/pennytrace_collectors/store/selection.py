@@ -60,6 +60,7 @@ def condition(selection: Selection, database: str) -> str:
     parts = [
         f"started_at >= {_moment(selection.since)}",
         f"started_at < {_moment(selection.until)}",
+        "left_out = ''",
         f"(batch_total = 0 OR batch_key NOT IN (SELECT batch_key FROM {database}.batch_lines))",
     ]
     wanted = {

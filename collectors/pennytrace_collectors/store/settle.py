@@ -1,12 +1,10 @@
-"""Bring stored calls to their final state: find the rate cards of new models, and price again what waited for them."""
+"""Bring stored calls to their final state: price what waited for its rate card, and join what is one call."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from importlib.resources import files
-from string import Template
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
@@ -14,8 +12,9 @@ from clickhouse_connect.driver.client import Client
 from pennytrace_collectors.catalog import Catalog, Resolution, SeenModel
 from pennytrace_collectors.store.cards import insert_composed, reload
 from pennytrace_collectors.store.client import Address
-from pennytrace_collectors.store.dialects import parameters
+from pennytrace_collectors.store.joins import join
 from pennytrace_collectors.store.pricing import again
+from pennytrace_collectors.store.scripts import ANY_MONTHS, settle_sql
 
 _COLUMNS: Final = (
     "provider",
@@ -31,23 +30,26 @@ _COLUMNS: Final = (
     "catalog",
     "resolved_at",
 )
-# Spans carry the clocks of many machines; a batch with many months in it is rare, but not wrong.
-ANY_MONTHS: Final = {"max_partitions_per_insert_block": 0}
 _KEY: Final = "provider, host, request_model, response_model"
 _GPU: Final = "gpu:"  # see views/35_unresolved.sql
 
 
 def settle(client: Client, address: Address, catalog: Catalog) -> None:
-    """Resolve the models that loads have left unresolved, and price their calls.
+    """Resolve the models that loads have left unresolved, price their calls, and join those that an engine told of.
 
-    The work list is cleared last, so that a settle that was cut off is done again by the next one.
+    The work lists are cleared last, so that a settle that was cut off is done again by the next one.
     """
+    _price_new_models(client, address, catalog)
+    join(client, address)
+
+
+def _price_new_models(client: Client, address: Address, catalog: Catalog) -> None:
     waiting = _seen(client, f"SELECT DISTINCT {_KEY} FROM {address.database}.unresolved")
     if not waiting:
         return
     _resolve(client, address, catalog, waiting, done_by=catalog.identity)
-    _price_again(client, address, _sql("unresolved.sql", address))
-    client.command(_sql("clear_resolved.sql", address))
+    _price_again(client, address, settle_sql("unresolved.sql", database=address.database))
+    client.command(settle_sql("clear_resolved.sql", database=address.database))
 
 
 def resolve_again(client: Client, address: Address, catalog: Catalog) -> None:
@@ -60,7 +62,7 @@ def resolve_again(client: Client, address: Address, catalog: Catalog) -> None:
     if not seen:
         return
     _resolve(client, address, catalog, seen, done_by="")
-    _price_again(client, address, _sql("without_price.sql", address))
+    _price_again(client, address, settle_sql("without_price.sql", database=address.database))
     _exchange_again(client, address, catalog)
     _resolve(client, address, catalog, seen, done_by=catalog.identity)
 
@@ -117,13 +119,13 @@ def _gpu(pool: str, model: str, catalog: Catalog) -> Resolution:
 
 def _price_again(client: Client, address: Address, which: str) -> None:
     stored = again(address.database, which)
-    client.command(_sql("price_again.sql", address, again=stored), settings=ANY_MONTHS)
+    client.command(
+        settle_sql("price_again.sql", database=address.database, again=stored), settings=ANY_MONTHS
+    )
 
 
 def _exchange_again(client: Client, address: Address, catalog: Catalog) -> None:
-    client.command(_sql("exchange_again.sql", address, currency=catalog.currency), settings=ANY_MONTHS)
-
-
-def _sql(name: str, address: Address, **values: str) -> str:
-    text = files("pennytrace_collectors.store").joinpath("sql", "settle", name).read_text("utf-8")
-    return Template(text).substitute(parameters(), database=address.database, **values)
+    client.command(
+        settle_sql("exchange_again.sql", database=address.database, currency=catalog.currency),
+        settings=ANY_MONTHS,
+    )

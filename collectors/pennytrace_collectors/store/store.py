@@ -11,8 +11,10 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 
 from pennytrace_collectors.catalog import Catalog
+from pennytrace_collectors.journal import carries_metrics
 from pennytrace_collectors.store.client import Address, translated
-from pennytrace_collectors.store.settle import ANY_MONTHS, settle
+from pennytrace_collectors.store.scripts import ANY_MONTHS
+from pennytrace_collectors.store.settle import settle
 
 _MESSAGE: Final = "ExportTraceServiceRequest"
 _SCHEMA: Final = files("pennytrace_collectors.store").joinpath("sql", "otlp_traces.proto")
@@ -29,19 +31,16 @@ class Store:
     def load(self, messages: bytes) -> None:
         """Insert length-delimited ExportTraceServiceRequest messages; ClickHouse decodes, normalises and prices them.
 
-        Loading the same spans again replaces them.
+        Loading the same spans, or the same metrics that a message carries, again replaces them.
 
         Raises:
             StoreRefused: the messages cannot be read as OTLP.
-            StoreUnavailable: the store is away, busy or full; nothing or all of the messages may have been stored.
+            StoreUnavailable: the store is away, busy or full; none, some or all of the messages may be stored.
         """
         with translated(self.address):
-            self.client.raw_insert(
-                f"{self.address.database}.otel_traces",
-                insert_block=messages,
-                settings=self._reading,
-                fmt="Protobuf",
-            )
+            self._insert("otel_traces", messages)
+            if carries_metrics(messages):
+                self._insert("otel_metrics", messages)
 
     def settle(self) -> None:
         """Price the calls whose model was not known when they were loaded. Safe to run at any time, twice, or late.
@@ -64,7 +63,8 @@ class Store:
         with translated(self.address):
             unpriced, lost = self.client.query(
                 f"SELECT (SELECT count() FROM {self.address.database}.calls "
-                "WHERE started_at > now() - INTERVAL 1 HOUR AND status = 'unpriced' AND reason != 'unresolved'), "
+                "WHERE started_at > now() - INTERVAL 1 HOUR AND status = 'unpriced' "
+                "AND reason != 'unresolved' AND left_out = ''), "
                 f"(SELECT sum(calls) FROM {self.address.database}.losses FINAL)"
             ).result_rows[0]
         return {"unpriced_calls": unpriced, "lost_calls": lost}
@@ -72,6 +72,11 @@ class Store:
     def close(self) -> None:
         """Close the connection."""
         self.client.close()
+
+    def _insert(self, table: str, messages: bytes) -> None:
+        self.client.raw_insert(
+            f"{self.address.database}.{table}", insert_block=messages, settings=self._reading, fmt="Protobuf"
+        )
 
     @cached_property
     def _reading(self) -> dict[str, str | int]:

@@ -41,6 +41,11 @@ def is_for_a_model() -> bool:
     return bool(inside_a_call.get()) or _for_a_model.get()
 
 
+def told_to_own_server() -> str:
+    """Return our member of the `tracestate` that the server is told which is being called; empty for any other."""
+    return getattr(inside_a_call.get(), "tells", "")
+
+
 class for_a_model:  # lower case because it reads as words: `with for_a_model():`
     """Let no tags travel from inside: what is sent there goes to a model provider."""
 
@@ -59,6 +64,14 @@ def run_for_a_model(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwar
     """Call `function`, which a client library has handed to a thread, and let no tags travel from there."""
     with for_a_model():
         return function(*args, **kwargs)
+
+
+def may_travel(tags: Tags) -> Tags:
+    """Return of these tags the ones that may leave the process; with a feature, how it was found."""
+    told = {name: tags[name] for name in _allowed if name in tags}
+    if semconv.FEATURE in told and semconv.FEATURE_SOURCE in tags:
+        told[semconv.FEATURE_SOURCE] = tags[semconv.FEATURE_SOURCE]
+    return told
 
 
 def travelling() -> Tags:

@@ -16,8 +16,15 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 
+from pennytrace._attribution import tracestate
 from pennytrace._attribution.baggage import HEADER, merged, without
-from pennytrace._attribution.propagation import OURS, arriving, is_for_a_model, travelling
+from pennytrace._attribution.propagation import (
+    OURS,
+    arriving,
+    is_for_a_model,
+    told_to_own_server,
+    travelling,
+)
 from pennytrace._attribution.tags import Tags
 from pennytrace._guard import never_break_the_host
 
@@ -26,7 +33,8 @@ class TagPropagator(TextMapPropagator):
     """The app's own propagator, and our tags in the `baggage` header that it sends.
 
     It is not a second one beside the app's: two would each write the header, and one would be lost. While a
-    model provider is being called it takes our entries out, also those that have come from another service.
+    model provider is being called it takes our entries out, also those that have come from another service. A server
+    of one's own, which is told who spends by the request's `tracestate`, is still told where the app has one too.
     """
 
     def __init__(self, inner: TextMapPropagator) -> None:
@@ -49,7 +57,7 @@ class TagPropagator(TextMapPropagator):
         if not for_a_model and not tags:
             self.inner.inject(carrier, context, setter=setter)
             return
-        adding: _Adding[CarrierT] = _Adding(setter, tags, strips=for_a_model)
+        adding: _Adding[CarrierT] = _Adding(setter, tags, told_to_own_server(), strips=for_a_model)
         self.inner.inject(carrier, context, setter=adding)
         if tags:
             adding.complete(carrier)
@@ -70,23 +78,31 @@ class TagPropagator(TextMapPropagator):
 class _Adding(Setter[CarrierT]):
     """The carrier's setter, which sees the `baggage` header pass."""
 
-    def __init__(self, setter: Setter[CarrierT], tags: Tags, *, strips: bool) -> None:
+    def __init__(self, setter: Setter[CarrierT], tags: Tags, told: str, *, strips: bool) -> None:
         self._setter = setter
         self._tags = tags
+        self._told = told
         self._strips = strips
         self._done = False
 
     def set(self, carrier: CarrierT, key: str, value: str) -> None:
-        """Set what the app's propagator sets, with our tags added to the baggage, or taken out of it."""
-        if key.lower() != HEADER:
+        """Set what the app's propagator sets, with our tags added to it, or taken out of it."""
+        name = key.lower()
+        if name == HEADER:
+            self._set_if_any(carrier, key, self._baggage(value))
+        elif name == tracestate.HEADER and self._strips:
+            self._set_if_any(carrier, key, _with_ours(value, self._told))
+        else:
             self._setter.set(carrier, key, value)
-            return
+
+    def _set_if_any(self, carrier: CarrierT, key: str, value: str | None) -> None:
+        if value:
+            self._setter.set(carrier, key, value)
+
+    def _baggage(self, header: str) -> str | None:
         self._done = True
-        changed = _changed(value, self._tags, self._strips)
-        if changed is None and not self._strips:
-            changed = value
-        if changed:
-            self._setter.set(carrier, key, changed)
+        changed = _changed(header, self._tags, self._strips)
+        return header if changed is None and not self._strips else changed
 
     @never_break_the_host("adding tags to a request")
     def complete(self, carrier: CarrierT) -> None:
@@ -98,6 +114,11 @@ class _Adding(Setter[CarrierT]):
 @never_break_the_host("changing the baggage of a request")
 def _changed(header: str, tags: Tags, strips: bool) -> str:
     return without(header, OURS) if strips else merged(header, tags)
+
+
+@never_break_the_host("changing the tracestate of a request")
+def _with_ours(header: str, member: str) -> str:
+    return tracestate.merged(header, member)
 
 
 def _already_in(carrier: Any) -> str:

@@ -22,6 +22,8 @@ class Surroundings(NamedTuple):
     """16 bytes; None when no trace is current."""
     span_id: bytes | None = None
     """8 bytes: the span that encloses the call."""
+    sampled: bool = True
+    """Whether the app keeps that trace, as far as it has decided."""
     attributes: Mapping[str, Any] = _NOTHING
     """What the enclosing span carries, as far as it can be read."""
     baggage: Mapping[str, object] = _NOTHING
@@ -46,14 +48,19 @@ def _read(otel: Any) -> Surroundings:
     return Surroundings(*_enclosing_span(context), _baggage(context))
 
 
-def _enclosing_span(context: Any) -> tuple[bytes | None, bytes | None, Mapping[str, Any]]:
+def _enclosing_span(context: Any) -> tuple[bytes | None, bytes | None, bool, Mapping[str, Any]]:
     trace = sys.modules.get("opentelemetry.trace")
     span = trace.get_current_span(context) if trace else None
     where = span.get_span_context() if span else None
     if where is None or not where.is_valid:
-        return None, None, _NOTHING
+        return None, None, True, _NOTHING
     attributes = getattr(span, "attributes", None)
-    return where.trace_id.to_bytes(16, "big"), where.span_id.to_bytes(8, "big"), attributes or _NOTHING
+    return (
+        where.trace_id.to_bytes(16, "big"),
+        where.span_id.to_bytes(8, "big"),
+        bool(where.trace_flags & 1),
+        attributes or _NOTHING,
+    )
 
 
 def _baggage(context: Any) -> Mapping[str, object]:

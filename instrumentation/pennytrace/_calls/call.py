@@ -11,11 +11,12 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from pennytrace import semconv
+from pennytrace._attribution import traceparent
 from pennytrace._attribution.feature import who_spends
 from pennytrace._attribution.surroundings import Surroundings, surroundings
 from pennytrace._attribution.tags import Tags, current_tags
 from pennytrace._calls import later
-from pennytrace._calls.provider import NOTHING, About, Identity, Usage
+from pennytrace._calls.provider import NOTHING, Identity, Usage
 from pennytrace._delivery.otlp import Span, Value, encode_span
 from pennytrace._delivery.queue import Delivery
 from pennytrace._guard import never_break_the_host
@@ -30,6 +31,7 @@ class Request(NamedTuple):
     provider: str
     model: str | None
     host: str
+    """Empty, like a port of 0, where no server is asked."""
     port: int
     stream: bool
     service_tier: str | None = None
@@ -50,7 +52,7 @@ class Outcome(NamedTuple):
     service_tier: str | None = None
     error: str | None = None
     """The type of the exception that ended it. Not the exception: that holds on to the app's variables."""
-    about: About = NOTHING
+    about: Mapping[str, Value | None] = NOTHING
     identity: Identity | None = None
     """What it is charged under once, when it may be read more than once."""
     beside: tuple[Outcome, ...] = ()
@@ -68,6 +70,8 @@ class Recorder(NamedTuple):
     service: str
     defaults: Tags
     """What holds for every call of the app, unless a tag or baggage says otherwise."""
+    gpu_pool: str | None = None
+    """Whose GPUs this process works on; only its own work is charged with them."""
 
 
 class Call:
@@ -75,14 +79,17 @@ class Call:
 
     __slots__ = (
         "_around",
+        "_elapsed",
         "_first_chunk",
+        "_ids",
         "_open",
         "_recorder",
         "_started",
         "_ticks",
-        "_who",
         "attempts",
         "request",
+        "tells",
+        "who",
     )
 
     def __init__(self, recorder: Recorder, request: Request) -> None:
@@ -92,23 +99,40 @@ class Call:
         self.attempts = 1
         """Requests sent so far."""
         self._around: Surroundings = around
-        self._who = who_spends(
+        self.who: Tags = who_spends(
             tags=current_tags(), around=around, defaults=recorder.defaults, service=recorder.service
         )
+        """Who spends, by attribute name."""
+        self.tells = ""
+        """Our member of the `tracestate` that its server is sent; empty for a server that is not one's own."""
+        self._ids: bytes | None = None
         self._first_chunk: int | None = None
+        self._elapsed: int | None = None
         self._open = threading.Lock()
         self._started = time.time_ns()
         self._ticks = time.perf_counter_ns()
+
+    def traceparent(self) -> str:
+        """Return the header by which a server's own record of the call finds this one; its ids are fixed from now."""
+        ids = self._ids = self._ids or os.urandom(24)
+        return traceparent.write(self._around.trace_id or ids[8:], ids[:8], sampled=self._around.sampled)
 
     def first_chunk(self) -> None:
         """Note that the first chunk of a stream is here."""
         self._first_chunk = time.perf_counter_ns() - self._ticks
 
+    def over(self) -> None:
+        """Note that the call is over now, where what it used is known only later; `finish` it then."""
+        if self._elapsed is None:
+            self._elapsed = time.perf_counter_ns() - self._ticks
+
     def finish(self, *outcomes: Outcomes) -> None:
         """Send the call off, in as many parts as are given; every time but the first does nothing."""
         if self._open.acquire(blocking=False):
             # The clock of the machine may be set while a call runs; what elapsed comes from one that is not.
-            elapsed = time.perf_counter_ns() - self._ticks
+            elapsed = self._elapsed
+            if elapsed is None:
+                elapsed = time.perf_counter_ns() - self._ticks
             # Encoded when it is sent: many in a row take a third of the time of one between other work.
             for part in outcomes:
                 self._recorder.delivery.put(functools.partial(self._encoded, part, elapsed))
@@ -122,7 +146,7 @@ class Call:
         read = _read(outcomes) or (UNREADABLE,)
         for outcome in chain.from_iterable((first, *first.beside) for first in read):
             identity = outcome.identity
-            who = self._who if identity is None else later.who(identity, self._who)
+            who = self.who if identity is None else later.who(identity, self.who)
             if _costs(self.request, outcome):
                 spans.append(encode_span(self._span(outcome, who, elapsed)))
         return b"".join(spans)
@@ -135,7 +159,7 @@ class Call:
         failed = outcome.error is not None
         if identity is not None:
             return _job(self.request.provider, identity, named, attributes, failed)
-        ids = os.urandom(24)  # not `random`: apps seed it, and would send the same ids after every start
+        ids = self._new_ids()
         return Span(
             trace_id=self._around.trace_id or ids[8:],
             span_id=ids[:8],
@@ -147,14 +171,23 @@ class Call:
             failed=failed,
         )
 
+    def _new_ids(self) -> bytes:
+        """Return a span's id and a trace's; those that the server was told are for the first span, and its trace."""
+        new = os.urandom(24)  # not `random`: apps seed it, and would send the same ids after every start
+        fixed = self._ids
+        if fixed is None:
+            return new
+        self._ids = new[:8] + fixed[8:]
+        return fixed
+
     def _attributes(self, outcome: Outcome) -> dict[str, Value | None]:
         request, first = self.request, self._first_chunk
         return {
             semconv.OPERATION_NAME: request.operation,
             semconv.PROVIDER_NAME: request.provider,
             semconv.REQUEST_MODEL: request.model or (outcome.model if request.later else None),
-            semconv.SERVER_ADDRESS: request.host,
-            semconv.SERVER_PORT: request.port,
+            semconv.SERVER_ADDRESS: request.host or None,
+            semconv.SERVER_PORT: request.port or None,
             semconv.OPENAI_REQUEST_SERVICE_TIER: request.service_tier,
             semconv.OPENAI_RESPONSE_SERVICE_TIER: outcome.service_tier,
             semconv.RESPONSE_MODEL: outcome.model,

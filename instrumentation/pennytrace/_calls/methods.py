@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from pennytrace._calls.asking import (
 )
 from pennytrace._calls.follow import follow
 from pennytrace._calls.items import AsyncItems, Items, async_generator, generator
+from pennytrace._calls.own_servers import is_own, told
 from pennytrace._calls.provider import Body, Hook, Provider
 from pennytrace._calls.reading import Asked
 from pennytrace._guard import never_break_the_host
@@ -33,6 +34,9 @@ _LEAST_ERROR: Final = 400  # status codes of HTTP
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """What a method is called with, by position and by name."""
+
+Adding = Callable[[Mapping[str, Any]], Mapping[str, str]]
+"""Returns what is to be added to headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,8 @@ class Method:
     """
     hiding: Callable[[Asked, Any], Any] | None = None
     """Does what `answer` does, and hides the event that is sent only because we asked for usage."""
+    with_headers: Callable[[Arguments, Adding], Arguments | None] | None = None
+    """Adds to the headers in the arguments what a server of one's own is told; None where that is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,7 @@ def _call(
     if asked is None:
         with for_a_model():
             return wrapped(*args, **kwargs)
+    args, kwargs = _with_tags(method, asked, (args, kwargs)) or (args, kwargs)
     ours = _with_usage(method, asked, (args, kwargs))
     while True:
         given, named = ours or (args, kwargs)
@@ -148,6 +155,7 @@ async def _call_async(
     if asked is None:
         with for_a_model():
             return await wrapped(*args, **kwargs)
+    args, kwargs = _with_tags(method, asked, (args, kwargs)) or (args, kwargs)
     ours = _with_usage(method, asked, (args, kwargs))
     while True:
         given, named = ours or (args, kwargs)
@@ -167,6 +175,15 @@ async def _call_async(
 def _begin(provider: Provider, method: Method, instance: Any, arguments: Arguments) -> Asked | None:
     question = method.question(instance, arguments)
     return None if question is None else ask(provider, question)
+
+
+@never_break_the_host("telling by a method who spends")
+def _with_tags(method: Method, asked: Asked, arguments: Arguments) -> Arguments | None:
+    """Return arguments that tell a server of one's own who spends; None for any other."""
+    request = asked.call.request
+    if method.with_headers is None or not is_own(request.provider, request.host):
+        return None
+    return method.with_headers(arguments, functools.partial(told, asked.call))
 
 
 @never_break_the_host("asking for the usage of a stream")

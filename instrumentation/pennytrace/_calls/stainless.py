@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,7 +26,8 @@ from pennytrace._calls.asking import (
     refused_usage,
 )
 from pennytrace._calls.follow import follow
-from pennytrace._calls.provider import Body, Hook, Provider
+from pennytrace._calls.own_servers import is_own, told
+from pennytrace._calls.provider import NOTHING, Body, Hook, Provider
 from pennytrace._calls.reading import Asked
 from pennytrace._calls.usage import fields
 from pennytrace._guard import never_break_the_host
@@ -34,6 +35,10 @@ from pennytrace._guard import never_break_the_host
 
 def _unknown(_: Any) -> None:
     return None
+
+
+def _never(_: Any) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class Stainless:
     """Where its `SyncAPIClient` and `AsyncAPIClient` are."""
     provider_of: Callable[[Any], str | None] = _unknown
     """Returns the provider's name, where the client knows it better than the host's name tells it."""
+    may_be_own: Callable[[Any], bool] = _never
+    """Tells whether a client may be one of a server of one's own, which is told who spends."""
 
     def hooks(self, provider: Provider) -> Sequence[Hook]:
         """Return the methods to wrap: what every call goes through, and what is called before a retry."""
@@ -129,6 +136,8 @@ def _begin(
     if asked is None:
         return None
     attempt = _Attempt(provider, asked, args, kwargs)
+    if shape.may_be_own(client) and is_own(asked.call.request.provider, question.host):
+        options = attempt.tell(client, options) or options
     if stream or callable(options.post_parser):
         attempt.prepare(options)
     return attempt
@@ -172,6 +181,18 @@ class _Attempt:
         """The answer, when a parser of the app's looks at it after us."""
         self._given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         """The app's arguments, when we asked for usage in its name."""
+
+    @never_break_the_host("telling a server of yours who spends")
+    def tell(self, client: Any, options: Any) -> Any:
+        """Add to the request's headers who spends; return the options that are sent then."""
+        given = _headers(options.headers)
+        headers = told(self.asked.call, {**_headers(vars(client).get("_custom_headers")), **given})
+        if not headers:
+            return options
+        ours = copy.copy(options)
+        ours.headers = {**given, **headers}
+        self._send(ours)
+        return ours
 
     def prepare(self, options: Any) -> None:
         """Put our own options in the place of the app's, where that is needed."""
@@ -224,6 +245,10 @@ class _Attempt:
             answered(self.asked, result)
         else:
             follow(response, self.asked, stream=stream, hides=self._given is not None)
+
+
+def _headers(given: Any) -> Mapping[str, Any]:
+    return given if isinstance(given, Mapping) else NOTHING
 
 
 def _http_response(result: Any, stream: bool) -> Any:

@@ -10,6 +10,7 @@ from typing import Final
 from pennytrace import semconv
 from pennytrace._delivery.backoff import Backoff
 from pennytrace._delivery.body import Body, Envelope
+from pennytrace._delivery.cargo import Cargo
 from pennytrace._delivery.losses import Losses
 from pennytrace._delivery.post import Answer, Posted, Transport, post
 from pennytrace._delivery.spool import Entry, Spool
@@ -34,7 +35,10 @@ class InHand:
 class Courier:
     """What the sender's thread does with bodies. Only `keep` and `save` may be called from another thread."""
 
-    def __init__(self, transport: Transport, envelope: Envelope, spool: Spool | None) -> None:
+    def __init__(
+        self, transport: Transport, envelope: Envelope, spool: Spool | None, *, cargo: Cargo
+    ) -> None:
+        self.cargo = cargo
         self.transport = transport
         self.envelope = envelope
         self.spool = spool
@@ -48,7 +52,7 @@ class Courier:
         """An attempt is going on; it may take as long as its time-out."""
         self.trouble = Answer(accepted=True)
         """The answer to the last attempt."""
-        self.losses = Losses()
+        self.losses = Losses(self.cargo)
         self.backoff = Backoff()
         self._backlog_backoff = Backoff()
         self._waits = True  # what others have left, perhaps: to be looked for at the first opportunity
@@ -63,6 +67,11 @@ class Courier:
     def is_clear(self) -> bool:
         """Whether everything that was given to it is settled: accepted, or lost for good."""
         return self.in_hand is None and not (self.spool and self.spool.own_calls)
+
+    @property
+    def rests(self) -> bool:
+        """Whether nobody takes such things at the other side, and it is too early to ask again."""
+        return self.trouble.absent and self.backoff.left > 0
 
     @property
     def can_keep(self) -> bool:
@@ -89,7 +98,10 @@ class Courier:
         self.in_hand = InHand(body)
 
     def settle(self) -> None:
-        """Send what is in hand; while the collector is away, or when that fails, put it into the spool."""
+        """Send what is in hand; while the collector is away, or when that fails, put it into the spool.
+
+        What nobody takes at the other side stays in hand, or the disk would fill with it.
+        """
         held = self.in_hand
         if held is None:
             return
@@ -100,7 +112,7 @@ class Courier:
                 self._drop(held)
                 return
         with self._putting_down:
-            if held.copy or self.keep(held.body):
+            if not self.rests and (held.copy or self.keep(held.body)):
                 self.in_hand = None
 
     def keep(self, body: Body, *, apart: bool = False) -> Entry | None:
@@ -146,7 +158,7 @@ class Courier:
     def report_losses(self, *, at_once: bool = False) -> None:
         """Tell the collector, and whoever asks `pennytrace doctor`, what was lost."""
         self._note_losses()
-        if self.trouble.again or self.backoff.left:
+        if self.trouble.again or self.backoff.left or not self.cargo.counted:
             return  # one report when it is over says more than many that wait
         spans = self.losses.report(at_once=at_once)
         if spans and not self._attempt(self._report(spans)).answer.again:
@@ -155,7 +167,7 @@ class Courier:
     def save_losses(self) -> None:
         """Put into the spool what the collector has not been told about losses."""
         self._note_losses()
-        spans = self.losses.report(at_once=True)
+        spans = self.losses.report(at_once=True) if self.cargo.counted else ()
         if spans and self.keep(self._report(spans)):
             self.losses.reported()
 
@@ -191,11 +203,22 @@ class Courier:
             self.sending = False
         self.trouble = posted.answer
         if posted.answer.again:
-            tell_once("delivery", "pennytrace cannot deliver, and keeps trying: %s", posted.answer.reason)
+            self._tell(posted.answer)
             self.backoff.failed(posted.answer.after)
         else:
             self.backoff.succeeded()
         return posted
+
+    def _tell(self, answer: Answer) -> None:
+        about = f"delivery of {self.cargo.name}"
+        if answer.absent:
+            minutes = (answer.after or 0.0) / 60
+            told = "pennytrace cannot deliver %s, and asks again every %.0f minutes: %s"
+            tell_once(about, told, self.cargo.name, minutes, answer.reason)
+        else:
+            tell_once(
+                about, "pennytrace cannot deliver %s, and keeps trying: %s", self.cargo.name, answer.reason
+            )
 
     @property
     def _until_look(self) -> float:
@@ -252,8 +275,9 @@ class Courier:
         self._spool_rests_until = time.monotonic() + _SPOOL_REST
         tell_once(
             "spool",
-            "pennytrace cannot use its spool, and keeps calls in memory while it can: %s; PENNYTRACE_SPOOL "
+            "pennytrace cannot use its spool, and keeps %s in memory while it can: %s; PENNYTRACE_SPOOL "
             "names another folder",
+            self.cargo.name,
             error,
         )
 

@@ -22,6 +22,9 @@ TIMEOUT: Final = 10.0
 _REFUSED: Final = frozenset({400, 413, 415, 422})
 """What says that this body is the matter. Everything else is about the way to the collector, and passes: by itself,
 or when somebody corrects the URL or the token."""
+_ABSENT: Final = frozenset({404, 405, 501})
+"""What says that there is nothing at this URL: of something that not every collector has, that it lacks it."""
+_UNTIL_THERE: Final = 600.0  # seconds after which to ask again for what a collector lacks
 _TOO_LARGE: Final = 413
 _ENCODING_UNKNOWN: Final = 415
 _BUSY: Final = frozenset({408, 429, 502, 503, 504})  # what says nothing about the body
@@ -34,7 +37,10 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 class HttpTransport:
     """Sends to one URL; on failure says what went wrong in words that name the URL."""
 
-    def __init__(self, url: str, *, headers: Mapping[str, str], compress: bool) -> None:
+    def __init__(
+        self, url: str, *, headers: Mapping[str, str], compress: bool, optional: bool = False
+    ) -> None:
+        """Send to `url`; `optional` is what not every collector takes, and lacks when it says 404."""
         parts = urlsplit(url)
         self._url = url
         self._secure = parts.scheme == "https"
@@ -43,6 +49,7 @@ class HttpTransport:
         self._path = parts.path + (f"?{parts.query}" if parts.query else "")
         self._encodings = ["gzip"] if compress else []
         self._may_learn = compress
+        self._absent = _ABSENT if optional else frozenset[int]()
         self._headers = {"Content-Type": "application/x-protobuf", **headers}
         self._connection: HTTPConnection | None = None
 
@@ -120,11 +127,13 @@ class HttpTransport:
         status = response.status
         if 200 <= status < 300:
             return _accepted(said, self._url)
-        again = status not in _REFUSED
+        again, absent = status not in _REFUSED, status in self._absent
+        after = _UNTIL_THERE if absent else _seconds(response.getheader("Retry-After"))
         return Answer(
             accepted=False,
             again=again,
-            after=_seconds(response.getheader("Retry-After")) if again else None,
+            after=after if again else None,
+            absent=absent,
             suspect=status not in _BUSY,
             too_large=status == _TOO_LARGE,
             reason=f"{self._url} answered {status} {response.reason}: {_reason(said)}",

@@ -1,4 +1,7 @@
-"""Counts the calls that were lost, so that none is lost in silence: in the log, on disk, in the collector."""
+"""Counts the calls that were lost, so that none is lost in silence: in the log, on disk, in the collector.
+
+The same for anything else that is delivered, but for the collector: it keeps count of calls only.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pennytrace import semconv
+from pennytrace._delivery.cargo import CALLS, Cargo
 from pennytrace._delivery.otlp import Span, encode_span
 from pennytrace._guard import tell_once
 
@@ -42,7 +46,8 @@ class _Tally:
 class Losses:
     """What one delivery has lost since the start of the process, by reason."""
 
-    def __init__(self) -> None:
+    def __init__(self, cargo: Cargo = CALLS) -> None:
+        self.cargo = cargo
         self._tallies = {reason: _Tally() for reason in semconv.LOST_REASONS}
         self._report: list[bytes] = []
 
@@ -56,9 +61,10 @@ class Losses:
         tally.calls += calls
         tally.detail = detail
         tell_once(
-            f"lost: {reason}",
-            "pennytrace lost %d calls (%s): %s. `pennytrace doctor` says how many it becomes.",
+            f"lost {self.cargo.name}: {reason}",
+            "pennytrace lost %d %s (%s): %s. `pennytrace doctor` says how many it becomes.",
             calls,
+            self.cargo.name,
             reason,
             detail,
         )

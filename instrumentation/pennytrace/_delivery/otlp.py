@@ -64,32 +64,30 @@ def encode_span(span: Span) -> bytes:
     if span.failed:
         parts.append(_ERROR)
     parts.append(_FLAGS)
-    return _delimited(b"\x12", b"".join(parts))  # ScopeSpans.spans = 2
+    return delimited(b"\x12", b"".join(parts))  # ScopeSpans.spans = 2
 
 
 def encode_resource(attributes: Mapping[str, Value]) -> bytes:
     """Return the resource as ResourceSpans.resource, its own key and length included."""
     # Resource.attributes = 1, ResourceSpans.resource = 1
-    return _delimited(
-        b"\x0a", b"".join(_delimited(b"\x0a", _key_value(*item)) for item in attributes.items())
-    )
+    return delimited(b"\x0a", b"".join(delimited(b"\x0a", key_value(*item)) for item in attributes.items()))
 
 
 def encode_scope(name: str, version: str) -> bytes:
     """Return the scope as ScopeSpans.scope, its own key and length included."""
     # InstrumentationScope.name = 1, .version = 2; ScopeSpans.scope = 1
-    return _delimited(b"\x0a", _delimited(b"\x0a", _text(name)) + _delimited(b"\x12", _text(version)))
+    return delimited(b"\x0a", delimited(b"\x0a", text(name)) + delimited(b"\x12", text(version)))
 
 
 def encode_request(resource: bytes, scope: bytes, spans: Iterable[bytes]) -> bytes:
     """Return an ExportTraceServiceRequest around parts that were encoded before."""
-    scope_spans = _delimited(b"\x12", scope + b"".join(spans))  # ResourceSpans.scope_spans = 2
-    return _delimited(b"\x0a", resource + scope_spans)  # ExportTraceServiceRequest.resource_spans = 1
+    scope_spans = delimited(b"\x12", scope + b"".join(spans))  # ResourceSpans.scope_spans = 2
+    return delimited(b"\x0a", resource + scope_spans)  # ExportTraceServiceRequest.resource_spans = 1
 
 
 @functools.lru_cache(maxsize=1024)
 def _name(name: str) -> bytes:
-    return _delimited(b"\x2a", _text(name))  # Span.name = 5
+    return delimited(b"\x2a", text(name))  # Span.name = 5
 
 
 # Most values come again and again; response ids do not, and only pass through, so the cache is small. `typed`
@@ -98,16 +96,17 @@ def _name(name: str) -> bytes:
 def _span_attribute(name: str, value: Value | None) -> bytes:
     if value is None:
         return b""
-    return _delimited(b"\x4a", _key_value(name, value))  # Span.attributes = 9
+    return delimited(b"\x4a", key_value(name, value))  # Span.attributes = 9
 
 
-def _key_value(name: str, value: Value) -> bytes:
-    return _delimited(b"\x0a", _text(name)) + _delimited(b"\x12", _any_value(value))  # KeyValue.key, .value
+def key_value(name: str, value: Value) -> bytes:
+    """Return an attribute as the inside of a KeyValue."""
+    return delimited(b"\x0a", text(name)) + delimited(b"\x12", _any_value(value))  # KeyValue.key, .value
 
 
 def _any_value(value: Value) -> bytes:
     if isinstance(value, str):
-        return _delimited(b"\x0a", _text(value))  # AnyValue.string_value = 1
+        return delimited(b"\x0a", text(value))  # AnyValue.string_value = 1
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"  # AnyValue.bool_value = 2
     if isinstance(value, int):
@@ -115,11 +114,13 @@ def _any_value(value: Value) -> bytes:
     return b"\x21" + _double(value)  # AnyValue.double_value = 4
 
 
-def _text(text: str) -> bytes:
-    return text[:_LONGEST_TEXT].encode("utf-8", "replace")
+def text(content: str) -> bytes:
+    """Return a text as the inside of a string field."""
+    return content[:_LONGEST_TEXT].encode("utf-8", "replace")
 
 
-def _delimited(key: bytes, content: bytes) -> bytes:
+def delimited(key: bytes, content: bytes) -> bytes:
+    """Return a field that is delimited by its length."""
     return key + _varint(len(content)) + content
 
 

@@ -19,6 +19,8 @@ class Answer(NamedTuple):
     """Nobody was there to answer."""
     suspect: bool = False
     """It may be this very body that makes the attempt fail: others should be tried before it."""
+    absent: bool = False
+    """Nobody takes such things at this address: it is not this body, and not about to pass."""
     too_large: bool = False
     """It was refused for its size, and parts of it may be accepted."""
     rejected: int = 0

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from pennytrace import semconv
 from pennytrace._delivery.body import Body, Envelope
+from pennytrace._delivery.cargo import CALLS, Cargo
 from pennytrace._delivery.courier import Courier
 from pennytrace._delivery.doorbell import Doorbell
 from pennytrace._delivery.exit import also_at_the_end_of_a_child, look_after
@@ -32,7 +33,7 @@ _FOR_OTHERS: Final = 1.0  # the same for what other processes have left
 _FOR_THE_DISK: Final = 5.0  # seconds that it may take to write down what is in memory
 
 Encode = Callable[[], bytes]
-"""A finished span, as a function that writes it down."""
+"""A finished span, or a metric, as a function that writes it down."""
 
 
 class Delivery(Protocol):
@@ -72,12 +73,27 @@ class QueuedDelivery:
         capacity: int,
         spool: Spool | None = None,
         pause: float = PAUSE,
+        cargo: Cargo = CALLS,
+        before_the_end: Callable[[], object] | None = None,
     ) -> None:
+        """Deliver by `transport`.
+
+        Args:
+            transport: The way to the collector.
+            envelope: What stands around all that is put.
+            capacity: How much may wait in memory.
+            spool: Where it waits when the collector does not take it.
+            pause: Seconds that it is gathered for.
+            cargo: What it is.
+            before_the_end: Called when the process ends or is terminated, in any thread, to put what is left to say;
+                it may be called again.
+        """
+        self._before_the_end = before_the_end
         self._envelope = envelope
         self._capacity = capacity
         self._pressing = max(1, capacity // 2)
         self._pause = pause
-        self._courier = Courier(transport, envelope, spool)
+        self._courier = Courier(transport, envelope, spool, cargo=cargo)
         self._begin()
         look_after(self)
 
@@ -85,6 +101,11 @@ class QueuedDelivery:
     def losses(self) -> Losses:
         """What was lost, and why."""
         return self._courier.losses
+
+    @property
+    def rests(self) -> bool:
+        """Whether nobody takes such things at the other side: what is put would only wait."""
+        return self._courier.rests
 
     @property
     def waiting(self) -> int:
@@ -148,20 +169,24 @@ class QueuedDelivery:
 
     def save(self, timeout: float) -> None:
         """Put all that is in memory on disk, because the process ends; wait for that at most `timeout` seconds."""
-        self._save(timeout, losses=True)
+        self._save(timeout, losses=True, last=True)
 
     @never_break_the_host("delivering the last spans of the process")
     def close_at_exit(self) -> None:
         """Give the last spans a few seconds to leave, less when nobody is there to take them; keep the rest."""
+        self._say_last()
         self._closing = True
         delivered = self._await(_AT_EXIT_ALONE) or (self._is_answered and self._await(_AT_EXIT))
         self._has_ended = True
         if delivered:
             self._leave_time_for_the_backlog()
             return
-        self.save(_FOR_THE_DISK)
+        if self.rests:
+            return
+        self._save(_FOR_THE_DISK, losses=True)
         logger.warning(
-            "pennytrace could not deliver the last calls of this process: %s. %s",
+            "pennytrace could not deliver the last %s of this process: %s. %s",
+            self._courier.cargo.name,
             self._courier.trouble.reason or "the collector did not answer in time",
             self._whereabouts(),
         )
@@ -169,6 +194,8 @@ class QueuedDelivery:
     def _await(self, timeout: float) -> bool:
         if self._is_done:
             return True
+        if self.rests:
+            return False
         flush = _Flush(self._lost_for_good)
         with self._counting:
             self._flushes += 1
@@ -260,7 +287,8 @@ class QueuedDelivery:
     @never_break_the_host("delivering calls")
     def _round(self) -> bool:
         keep_out_of_the_apps_traces()
-        show_in_the_apps_metrics(self)
+        if self._courier.cargo.counted:
+            show_in_the_apps_metrics(self)
         self._courier.settle()
         while not self._is_stuck and self._take_in_hand():
             self._courier.settle()
@@ -313,11 +341,18 @@ class QueuedDelivery:
         if self._courier.can_keep and not self._saving.locked():
             _start_quietly(self._save_queue)
 
-    def _save(self, timeout: float, *, losses: bool) -> None:
+    @never_break_the_host("saying what is left to say")
+    def _say_last(self) -> None:
+        if self._before_the_end is not None:
+            self._before_the_end()
+
+    def _save(self, timeout: float, *, losses: bool, last: bool = False) -> None:
         # Another thread does it: this one may have been interrupted, by a signal, inside any of our locks.
         saved = threading.Event()
 
         def save() -> None:
+            if last:
+                self._say_last()
             self._save_all(timeout, losses=losses)
             saved.set()
 
@@ -327,7 +362,7 @@ class QueuedDelivery:
     @never_break_the_host("putting the last calls on disk")
     def _save_all(self, timeout: float, *, losses: bool) -> None:
         with self._saving_from_the_queue(timeout) as alone:
-            if not alone:
+            if not alone or self.rests:
                 return
             self._courier.save()
             self._move_to_disk()

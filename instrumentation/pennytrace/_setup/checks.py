@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Any, Final
 
 from pennytrace._calls.provider import Hook, Provider
+from pennytrace._capacity.devices import missing, visible
+from pennytrace._delivery.cargo import CALLS, READINGS, Cargo
 from pennytrace._delivery.ledger import NAME as LEDGER
 from pennytrace._delivery.ledger import kept
 from pennytrace._delivery.losses import Loss
@@ -88,12 +91,30 @@ def spool() -> Sequence[Finding]:
     if settings.spool is None:
         what = "there is none: what the collector does not take waits in memory, and ends with the process"
         return [Finding(area="spool", state="ok", what=what)]
-    here = Spool(settings.spool, settings.url, limit=settings.spool_size)
+    places = [(CALLS, settings.url), (READINGS, settings.metrics_url)]
     try:
-        return [_waiting(here), *(_lost(here.folder, loss) for loss in kept(here.folder))]
+        return [
+            finding
+            for cargo, url in places
+            for finding in _in_spool(cargo, Spool(settings.spool, url, limit=settings.spool_size))
+        ]
     except OSError as error:
         advice = "let this user write there, or point PENNYTRACE_SPOOL at another folder"
         return [Finding(area="spool", state="failure", what=f"it cannot be used: {error}", advice=advice)]
+
+
+def gpus() -> Sequence[Finding]:
+    """Say which GPUs are seen here, and who reports that they are held."""
+    models = Counter(device.model for device in visible())
+    if not models:
+        reasons = "; ".join(f"{one.library}: {one.reason}" for one in missing())
+        return [Finding(area="gpus", state="ok", what=f"none is seen here ({reasons})")]
+    what = ", ".join(f"{count} {model}" for model, count in models.items())
+    who = (
+        "each process with pennytrace that runs a model on them reports them while it lives,"
+        " `pennytrace gpu-agent` at any time"
+    )
+    return [Finding(area="gpus", state="ok", what=f"{what}: {who}")]
 
 
 CHECKS: Final[Sequence[Callable[[], Sequence[Finding]]]] = (
@@ -103,6 +124,7 @@ CHECKS: Final[Sequence[Callable[[], Sequence[Finding]]]] = (
     others,
     collector,
     spool,
+    gpus,
 )
 """All checks, in the order in which they are shown."""
 
@@ -142,18 +164,26 @@ def _is_there(hook: Hook) -> bool:
     return callable(thing)
 
 
-def _waiting(here: Spool) -> Finding:
+def _in_spool(cargo: Cargo, here: Spool) -> Iterator[Finding]:
+    if cargo is CALLS or os.path.isdir(here.folder):  # most processes have no GPUs to tell of
+        yield _waiting(cargo, here)
+        yield from (_lost(cargo, here.folder, loss) for loss in kept(here.folder))
+
+
+def _waiting(cargo: Cargo, here: Spool) -> Finding:
     entries = here.entries()
-    calls = sum(entry.calls for entry in entries)
-    if not calls:
-        return Finding(area="spool", state="ok", what=f"no call waits in {here.folder}")
-    what = f"{calls:,} calls wait in {here.folder}, the oldest since {_moment(entries[0].since_ns)}"
+    number = sum(entry.calls for entry in entries)
+    if not number:
+        return Finding(
+            area="spool", state="ok", what=f"no {cargo.name.removesuffix('s')} waits in {here.folder}"
+        )
+    what = f"{number:,} {cargo.name} wait in {here.folder}, the oldest since {_moment(entries[0].since_ns)}"
     advice = "an app that runs sends them by itself as soon as the endpoint accepts"
     return Finding(area="spool", state="warning", what=what, advice=advice)
 
 
-def _lost(folder: str, loss: Loss) -> Finding:
-    what = f"{loss.calls:,} calls lost since {_moment(loss.since_ns)} ({loss.reason}): {loss.detail}"
+def _lost(cargo: Cargo, folder: str, loss: Loss) -> Finding:
+    what = f"{loss.calls:,} {cargo.name} lost since {_moment(loss.since_ns)} ({loss.reason}): {loss.detail}"
     advice = f"they are in no report; remove {os.path.join(folder, LEDGER)} to forget them"
     return Finding(area="spool", state="warning", what=what, advice=advice)
 

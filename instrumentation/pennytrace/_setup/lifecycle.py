@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from os import PathLike
 from pkgutil import iter_modules
@@ -12,14 +16,17 @@ from typing import Any, Final
 from pennytrace import providers, semconv
 from pennytrace._attribution import carriage, identity, propagation
 from pennytrace._attribution.caller import main_module
-from pennytrace._calls import active
+from pennytrace._calls import active, device_time, own_servers
 from pennytrace._calls.call import Recorder
 from pennytrace._calls.provider import Hook, Provider
+from pennytrace._capacity import holding
+from pennytrace._capacity.heartbeat import INTERVAL, Heartbeat
 from pennytrace._delivery.body import Envelope
+from pennytrace._delivery.cargo import READINGS
 from pennytrace._delivery.exit import catch_sigterm, release_sigterm
 from pennytrace._delivery.http import HttpTransport
 from pennytrace._delivery.otlp import encode_resource, encode_scope
-from pennytrace._delivery.queue import Delivery, QueuedDelivery
+from pennytrace._delivery.queue import PAUSE, Delivery, QueuedDelivery
 from pennytrace._delivery.spool import Spool
 from pennytrace._guard import logger
 from pennytrace._setup.parse import seconds
@@ -50,6 +57,7 @@ def init(  # noqa: PLR0913 - one argument for each setting, by name
     spool: str | PathLike[str] | None = None,
     spool_size: str | int | None = None,
     propagate: str | Iterable[str] | None = None,
+    engine_hosts: str | Iterable[str] | None = None,
     gpu_pool: str | None = None,
 ) -> None:
     """Record what every model call of this process uses, from now on.
@@ -74,6 +82,8 @@ def init(  # noqa: PLR0913 - one argument for each setting, by name
         spool_size: Bytes that may wait there, with k, M or G for more; 256M by default. The oldest go first.
         propagate: The tags that travel to other services and Celery tasks: some of `feature`, `team`,
             `customer` and `session`, which are the default, or `none`.
+        engine_hosts: Servers that run an inference engine of yours, by name or pattern (`*.gpu.example.com`): they are
+            told the same tags with each call, as those in private networks always are. `none` tells nobody.
         gpu_pool: The pool that this process's GPUs belong to, as rates are named in the price file.
 
     Raises:
@@ -105,8 +115,12 @@ def flush(timeout: float = _PATIENCE) -> bool:
         ConfigurationError: `timeout` is not a number of at least 0.
     """
     patience = _seconds("timeout", timeout)
+    until = time.monotonic() + patience
     recorder = active.recorder
-    return recorder is None or recorder.delivery.flush(patience)
+    if recorder is None:
+        return True
+    device_time.wait(patience)  # for calls that are over, and whose devices are not
+    return recorder.delivery.flush(max(0.0, until - time.monotonic()))
 
 
 def shutdown(timeout: float = _PATIENCE) -> bool:
@@ -124,9 +138,13 @@ def shutdown(timeout: float = _PATIENCE) -> bool:
         ConfigurationError: `timeout` is not a number of at least 0.
     """
     patience = _seconds("timeout", timeout)
+    until = time.monotonic() + patience
     with _changing:
-        delivery = _stop()
-    delivered = delivery is None or delivery.close(patience)
+        delivery, heartbeat = _stop()
+    device_time.wait(patience)
+    delivered = delivery is None or delivery.close(max(0.0, until - time.monotonic()))
+    if heartbeat is not None:
+        heartbeat.close(max(0.0, until - time.monotonic()))
     with _changing:
         if _settings is None:
             release_sigterm()
@@ -154,11 +172,15 @@ def _apply(settings: Settings) -> None:
     previous = active.recorder
     identity.use(settings.hash_key)
     propagation.allow(settings.propagate)
-    active.use(_recorder(settings))
+    own_servers.use(settings.engine_hosts)
+    active.use(recorder_for(settings))
+    former = holding.use(heartbeat_for(settings))
     if settings.spool:
         catch_sigterm()
     if previous is not None:
         previous.delivery.close(0.0)  # its sender goes on until it has delivered what it has
+    if former is not None:
+        former.close(0.0)
     if _patches is None:
         _patches = Patches(hooks())
     if _settings is None:
@@ -167,18 +189,26 @@ def _apply(settings: Settings) -> None:
     _settings = settings
 
 
-def _stop() -> Delivery | None:
+def _stop() -> tuple[Delivery | None, Heartbeat | None]:
     global _settings
     recorder = active.recorder
     active.use(None)
+    heartbeat = holding.use(None)
     _settings = None
     carriage.remove()
     if _patches is not None:
         _patches.remove()
-    return None if recorder is None else recorder.delivery
+    return None if recorder is None else recorder.delivery, heartbeat
 
 
-def _recorder(settings: Settings) -> Recorder:
+def in_use() -> Settings | None:
+    """Return the settings that this process records by, its service named; None while nothing is recorded."""
+    settings = _settings
+    return None if settings is None else replace(settings, service=settings.service or main_module())
+
+
+def recorder_for(settings: Settings, *, pause: float = PAUSE) -> Recorder:
+    """Return a recorder that delivers as these settings say, `pause` seconds after a call at the latest."""
     service = settings.service or main_module()
     delivery = QueuedDelivery(
         HttpTransport(settings.url, headers=dict(settings.headers), compress=settings.compress),
@@ -188,8 +218,36 @@ def _recorder(settings: Settings) -> Recorder:
         ),
         capacity=settings.queue_size,
         spool=Spool(settings.spool, settings.url, limit=settings.spool_size) if settings.spool else None,
+        pause=pause,
     )
-    return Recorder(delivery=delivery, service=service, defaults=dict(settings.defaults))
+    return Recorder(
+        delivery=delivery, service=service, defaults=dict(settings.defaults), gpu_pool=settings.gpu_pool
+    )
+
+
+def heartbeat_for(settings: Settings, *, interval: float = INTERVAL) -> Heartbeat:
+    """Return a heartbeat that reports as these settings say, every `interval` seconds."""
+    return Heartbeat(partial(_metrics_delivery, settings), pool=settings.gpu_pool, interval=interval)
+
+
+def _metrics_delivery(settings: Settings, before_the_end: Callable[[], object]) -> QueuedDelivery:
+    url = settings.metrics_url
+    resource = {
+        semconv.HOST_NAME: os.uname().nodename,
+        **_resource(settings, settings.service or main_module()),
+    }
+    resource[semconv.SERVICE_INSTANCE_ID] = os.urandom(16).hex()
+    return QueuedDelivery(
+        HttpTransport(url, headers=dict(settings.metrics_headers), compress=settings.compress, optional=True),
+        Envelope(
+            resource=encode_resource(resource),
+            scope=encode_scope(semconv.SCOPE_NAME, __version__),
+        ),
+        capacity=settings.queue_size,
+        spool=Spool(settings.spool, url, limit=settings.spool_size) if settings.spool else None,
+        cargo=READINGS,
+        before_the_end=before_the_end,
+    )
 
 
 def _resource(settings: Settings, service: str) -> dict[str, str]:

@@ -11,8 +11,10 @@ from urllib.parse import unquote, urlsplit
 from pennytrace._attribution.propagation import KEYS
 
 _TRACES: Final = "/v1/traces"
+_METRICS: Final = "/v1/metrics"
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_SERVER_NAME: Final = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*|[\da-f:]*:[\da-f:]*")
 _SHORTEST_KEY: Final = 16
 _SIZE: Final = re.compile(r"(\d{1,15})\s*([kmg]?)", re.IGNORECASE)
 _SMALLEST_SPOOL: Final = 1024 * 1024  # bytes; a few full requests
@@ -52,6 +54,11 @@ def traces_url(value: object) -> str:
     """Read a collector's base URL, as OTEL_EXPORTER_OTLP_ENDPOINT has it, and return where spans go."""
     url = exact_url(value).rstrip("/")
     return url if url.endswith(_TRACES) else url + _TRACES
+
+
+def metrics_url(value: object) -> str:
+    """Read a collector's base URL, as `traces_url` does, and return where metrics go."""
+    return base_url(exact_url(value).rstrip("/")).removesuffix(_METRICS) + _METRICS
 
 
 def base_url(url: str) -> str:
@@ -107,6 +114,23 @@ def travelling(value: object) -> tuple[str, ...]:
     if unknown:
         raise ValueError(f"expected some of {', '.join(KEYS)}, or 'none', got {unknown[0]!r}")
     return tuple(attribute for one, attribute in KEYS.items() if one in wanted)
+
+
+def server_names(value: object) -> tuple[str, ...]:
+    """Read names of servers, or `*.gpu.example.com` for all below a name; `none` is nothing."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, Iterable):
+        raise ValueError(
+            f"expected names of servers, got {value!r}; give for example 'llm.example.com,*.gpu.example.com', or 'none'"
+        )
+    wanted = [str(one).strip().lower() for one in names if str(one).strip() not in ("", "none")]
+    wrong = [one for one in wanted if not _SERVER_NAME.fullmatch(one)]
+    if wrong:
+        raise ValueError(
+            f"expected the name of a server, without scheme, port and path, got {wrong[0]!r};"
+            " give for example 'llm.example.com', or '*.gpu.example.com' for all below"
+        )
+    return tuple(wanted)
 
 
 def hash_key(value: object) -> str:

@@ -19,9 +19,11 @@ from pennytrace._setup.parse import (
     headers,
     is_yes,
     labels,
+    metrics_url,
     name,
     pairs,
     queue_size,
+    server_names,
     spool,
     spool_size,
     traces_url,
@@ -51,6 +53,7 @@ ARGUMENTS: Final[Mapping[str, Parser]] = {
     "spool": spool,
     "spool_size": spool_size,
     "propagate": travelling,
+    "engine_hosts": server_names,
     "gpu_pool": name,
 }
 """How each argument of `init` is read."""
@@ -68,6 +71,16 @@ VARIABLES: Final[Mapping[str, Mapping[str, Parser]]] = {
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS": headers,
         "OTEL_EXPORTER_OTLP_HEADERS": headers,
     },
+    "metrics_endpoint": {
+        "PENNYTRACE_ENDPOINT": metrics_url,
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": exact_url,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": metrics_url,
+    },
+    "metrics_headers": {
+        "PENNYTRACE_HEADERS": headers,
+        "OTEL_EXPORTER_OTLP_METRICS_HEADERS": headers,
+        "OTEL_EXPORTER_OTLP_HEADERS": headers,
+    },
     "feature": {"PENNYTRACE_FEATURE": name},
     "team": {"PENNYTRACE_TEAM": name},
     "customer": {"PENNYTRACE_CUSTOMER": name},
@@ -76,6 +89,7 @@ VARIABLES: Final[Mapping[str, Mapping[str, Parser]]] = {
     "spool": {"PENNYTRACE_SPOOL": spool},
     "spool_size": {"PENNYTRACE_SPOOL_SIZE": spool_size},
     "propagate": {"PENNYTRACE_PROPAGATE": travelling},
+    "engine_hosts": {"PENNYTRACE_ENGINE_HOSTS": server_names},
     "gpu_pool": {"PENNYTRACE_GPU_POOL": name},
     "hash_key": {"PENNYTRACE_HASH_KEY": hash_key},
     "resource": {"OTEL_RESOURCE_ATTRIBUTES": pairs},
@@ -96,6 +110,9 @@ class Settings:
     url: str
     """The full URL that spans are posted to."""
     headers: Pairs
+    metrics_url: str
+    """The full URL that metrics of GPUs are posted to."""
+    metrics_headers: Pairs
     defaults: Pairs
     """Feature, team, customer and tags that hold for the whole app, by attribute name."""
     resource: Pairs
@@ -107,6 +124,8 @@ class Settings:
     """Bytes."""
     propagate: tuple[str, ...]
     """The tags that travel to other services, by attribute name."""
+    engine_hosts: tuple[str, ...] | None
+    """Servers of one's own besides those in private places; None when no server is told who spends."""
     gpu_pool: str | None
     """Whose GPUs this process works on, as rates are named in the price file."""
     hash_key: str | None = field(repr=False)
@@ -142,6 +161,7 @@ def resolve(given: Mapping[str, Any], environment: Mapping[str, str] = os.enviro
     found.update(
         {argument: _argument(argument, value) for argument, value in given.items() if value is not None}
     )
+    _let_metrics_go_beside(found, given)
     resource = dict(found["resource"] or ())
     service = resource.pop(semconv.SERVICE_NAME, None)
     stage = resource.pop(semconv.ENVIRONMENT, None)
@@ -150,12 +170,15 @@ def resolve(given: Mapping[str, Any], environment: Mapping[str, str] = os.enviro
         environment=found["environment"] or stage,
         url=found["endpoint"] or DEFAULT_URL,
         headers=found["headers"] or (),
+        metrics_url=found["metrics_endpoint"] or metrics_url(DEFAULT_URL),
+        metrics_headers=found["metrics_headers"] or (),
         defaults=_defaults(found),
         resource=tuple(resource.items()),
         queue_size=found["queue_size"] or DEFAULT_QUEUE_SIZE,
         spool=None if found["spool"] == OFF else found["spool"] or default_root(environment),
         spool_size=found["spool_size"] or DEFAULT_SPOOL_SIZE,
         propagate=tuple(KEYS.values()) if found["propagate"] is None else found["propagate"],
+        engine_hosts=() if found["engine_hosts"] is None else found["engine_hosts"] or None,
         gpu_pool=found["gpu_pool"],
         hash_key=found["hash_key"] or _no_key(environment),
     )
@@ -168,7 +191,17 @@ def problems(environment: Mapping[str, str] = os.environ) -> list[str]:
         for variables in VARIABLES.values()
         for variable, parse in variables.items()
     ]
-    return [problem for problem in found if problem is not None]
+    return list(dict.fromkeys(problem for problem in found if problem is not None))  # one may be read twice
+
+
+def _let_metrics_go_beside(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Send metrics where spans go, unless there are variables for metrics; and no secret anywhere else."""
+    told_where = given.get("endpoint") is not None
+    if found["endpoint"] and (told_where or not found["metrics_endpoint"]):
+        found["metrics_endpoint"] = metrics_url(found["endpoint"])
+        found["metrics_headers"] = found["metrics_headers"] or found["headers"]
+    if given.get("headers") is not None:
+        found["metrics_headers"] = found["headers"]
 
 
 def _first(variables: Mapping[str, Parser], environment: Mapping[str, str]) -> Any:

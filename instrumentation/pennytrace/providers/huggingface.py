@@ -26,7 +26,7 @@ from pennytrace import semconv
 from pennytrace._calls.asking import Question, answered
 from pennytrace._calls.follow import parsed
 from pennytrace._calls.items import AsyncItems, Items
-from pennytrace._calls.methods import Arguments, Method, Methods
+from pennytrace._calls.methods import Adding, Arguments, Method, Methods
 from pennytrace._calls.provider import Body, Fields, Hook, Operation, Provider, Usage
 from pennytrace._calls.reading import Asked
 from pennytrace._calls.usage import Counts, fields, read_counts, text, texts
@@ -70,8 +70,7 @@ _NOT_TEXT: Final = frozenset({"role", "type", "id", "tool_call_id", "image_url",
 
 
 def _question(_: Any, arguments: Arguments) -> Question:
-    positional, named = arguments
-    request = positional[0] if positional else named["request_parameters"]
+    request, named = _request(arguments), arguments[1]
     url = urlsplit(request.url)
     body = request.json if isinstance(request.json, dict) else {}
     model = _model(vars(request).get(_ASKED_FOR), request.model, body)
@@ -108,9 +107,23 @@ def _name_of_host(host: str) -> str:
 
 
 def _with_body(arguments: Arguments, body: Body) -> Arguments:
+    return _changed(arguments, "json", body)
+
+
+def _with_headers(arguments: Arguments, adding: Adding) -> Arguments:
+    headers = _request(arguments).headers
+    return _changed(arguments, "headers", {**headers, **adding(headers)})
+
+
+def _request(arguments: Arguments) -> Any:
     positional, named = arguments
-    request = copy.copy(positional[0] if positional else named["request_parameters"])
-    request.json = body
+    return positional[0] if positional else named["request_parameters"]
+
+
+def _changed(arguments: Arguments, field: str, value: Any) -> Arguments:
+    positional, named = arguments
+    request = copy.copy(_request(arguments))
+    setattr(request, field, value)
     return (
         ((request, *positional[1:]), named) if positional else ((), {**named, "request_parameters": request})
     )
@@ -267,6 +280,7 @@ def _method(client: str, *, asynchronous: bool = False) -> Method:
         asynchronous=asynchronous,
         with_body=_with_body,
         hiding=_lines,
+        with_headers=_with_headers,
     )
 
 

@@ -30,7 +30,7 @@ from typing import Any, Final, NamedTuple
 from pennytrace import semconv
 from pennytrace._calls.asking import Question, count_attempt
 from pennytrace._calls.follow import follow
-from pennytrace._calls.methods import Arguments, Method, Methods, http_response
+from pennytrace._calls.methods import Adding, Arguments, Method, Methods, http_response
 from pennytrace._calls.provider import Body, Fields, Hook, Operation, Provider, Usage
 from pennytrace._calls.reading import Asked
 from pennytrace._calls.usage import Counts, fields, read_counts, text
@@ -257,6 +257,12 @@ def _with_body(arguments: Arguments, body: Body) -> Arguments | None:
     return positional, {**named, "data": json.dumps(body)}
 
 
+def _with_headers(arguments: Arguments, adding: Adding) -> Arguments:
+    positional, named = arguments
+    headers = named.get("headers") or {}  # litellm gives them by name, everywhere
+    return positional, {**named, "headers": {**headers, **adding(headers)}}
+
+
 def _hidden(asked: Asked, response: Any) -> Any:
     follow(response, asked, stream=True, hides=True)
     return response
@@ -390,6 +396,7 @@ def _method(name: str, method: str, *, asynchronous: bool = False) -> Method:
         asynchronous=asynchronous,
         with_body=_with_body,
         hiding=_hidden,
+        with_headers=_with_headers,
     )
 
 

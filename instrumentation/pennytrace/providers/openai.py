@@ -67,6 +67,10 @@ def _refuses_usage(error: BaseException) -> bool:
     return getattr(error, "status_code", None) in (400, 422) and "stream_options" in str(error)
 
 
+def _is_not_azures(client: Any) -> bool:
+    return "_api_version" not in vars(client)
+
+
 _CHAT: Final = Operation(
     name="chat",
     usage=used.chat_usage,
@@ -117,7 +121,7 @@ PROVIDER = Provider(
     id="openai",
     distribution="openai",
     docs="https://platform.openai.com/docs/api-reference/chat/object",
-    shape=Stainless("openai._base_client"),
+    shape=Stainless("openai._base_client", may_be_own=_is_not_azures),
     operations={
         "POST /chat/completions": _CHAT,
         "POST /completions": _COMPLETION,

@@ -272,11 +272,10 @@ def test_another_method_is_not_allowed(receiver: Receiver) -> None:
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
-@pytest.mark.parametrize("signal", ["metrics", "logs"])
-def test_other_signals_are_not_found_and_told_why(receiver: Receiver, signal: str) -> None:
-    answer = receiver.post(b"", path=f"/v1/{signal}")
+def test_other_signals_are_not_found_and_told_why(receiver: Receiver) -> None:
+    answer = receiver.post(b"", path="/v1/logs")
     assert answer.status == 404
-    assert f"pennytrace does not collect {signal}" in reason(answer)
+    assert "pennytrace does not collect logs; send only traces here" in reason(answer)
 
 
 def test_a_path_that_does_not_exist_is_not_found(receiver: Receiver) -> None:

@@ -6,7 +6,9 @@ import functools
 from fnmatch import fnmatchcase
 from typing import Final
 
-COMPATIBLE: Final = "openai_compatible"
+from pennytrace import semconv
+
+COMPATIBLE: Final = semconv.OPENAI_COMPATIBLE
 """The provider name of a server of unknown host that speaks OpenAI's language; it is often self-hosted."""
 
 # The names are those of the conventions where they have one, else those of the price list.

@@ -2,7 +2,7 @@
 SELECT
     started_at, trace_id, span_id, parent_span_id, response_key, batch_key, batch_total, duration_us, first_chunk_us, scope,
     operation, provider, host, request_model, response_model, requested_tier, served_tier, processing, streamed, attempts,
-    image_size, image_quality, gpu_pool, gpu_model,
+    image_size, image_quality, gpu_pool, gpu_model, gpu_source, gpu_count, gpu_method, gpu_confidence, gpu_preemptions, left_out,
     error_type, service, environment, feature, feature_source, team, customer, user, session, tags,
     usage_source, usage_method, usage_fault, toInt64(stored.input_tokens) AS input_tokens, toInt64(stored.output_tokens) AS output_tokens,
     details, reported_cost,

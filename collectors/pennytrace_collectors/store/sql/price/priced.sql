@@ -14,6 +14,8 @@ SELECT
     kept.20 AS image_quality, kept.21 AS gpu_pool, kept.22 AS gpu_model, kept.23 AS service, kept.24 AS environment,
     kept.25 AS feature, kept.26 AS feature_source, kept.27 AS team, kept.28 AS customer, kept.29 AS user,
     kept.30 AS session, kept.31 AS tags, kept.32 AS usage_method, kept.33 AS details, kept.34 AS reported_cost,
+    kept.35 AS gpu_source, kept.36 AS gpu_count, kept.37 AS gpu_method, kept.38 AS gpu_confidence,
+    kept.39 AS gpu_preemptions, kept.40 AS left_out,
     started_at, operation, error_type, usage_source, usage_fault,
     toUInt64(if(usage_fault = '', call.input_tokens, 0)) AS input_tokens,
     toUInt64(if(usage_fault = '', call.output_tokens, 0)) AS output_tokens,
@@ -92,7 +94,7 @@ FROM
         (
             SELECT
                 *,
-                on_gpu AND card_of_model.1 = '' AND card_of_gpu.1 != '' AS by_gpu,
+                on_gpu AND card_of_model.1 = '' AND card_of_model.4 != 'unresolved' AND card_of_gpu.1 != '' AS by_gpu,
                 if(by_gpu, card_of_gpu.1, card_of_model.1) AS card,
                 if(on_gpu AND card_of_model.4 != 'unresolved', card_of_gpu.2, card_of_model.4) AS no_card,
                 by_gpu OR card_of_model.2 = 1 AS tiered,
@@ -114,7 +116,8 @@ FROM
                         first_chunk_us, scope, provider, host, request_model, response_model, requested_tier,
                         served_tier, processing, streamed, attempts, image_size, image_quality, gpu_pool, gpu_model,
                         service, environment, feature, feature_source, team, customer, user, session, tags,
-                        usage_method, details, reported_cost
+                        usage_method, details, reported_cost, gpu_source, gpu_count, gpu_method, gpu_confidence,
+                        gpu_preemptions, left_out
                     ) AS kept,
                     if(usage_fault = '', CAST(quantities AS Array(UInt64)), arrayWithConstant($dense_count - 1, toUInt64(0))) AS tokens,
                     -- What is billed apart from tokens; nothing at all of a call whose usage is at fault.
@@ -124,7 +127,7 @@ FROM
                     dictGetOrDefault('$model_rate_card', ('rate_card', 'tiered', 'sized', 'reason'),
                         (toString(provider), toString(host), toString(request_model), toString(response_model)),
                         ('', toUInt8(0), toUInt8(0), 'unresolved')) AS card_of_model,
-                    details['gpu_seconds'] > 0 AS on_gpu,
+                    gpu_source != '' OR details['gpu_seconds'] > 0 AS on_gpu,
                     if(on_gpu, dictGetOrDefault('$model_rate_card', ('rate_card', 'reason'),
                         ('gpu:', toString(gpu_pool), toString(gpu_model), ''), ('', 'unresolved')), ('', '')) AS card_of_gpu,
                     -- How a call was submitted and the tier that served it; some providers call the first of them a tier.

@@ -8,7 +8,9 @@ CREATE TABLE IF NOT EXISTS $database.usage
     request_model LowCardinality(String), response_model LowCardinality(String),
     requested_tier LowCardinality(String), served_tier LowCardinality(String), processing LowCardinality(String),
     streamed UInt8, attempts UInt8, image_size LowCardinality(String), image_quality LowCardinality(String),
-    gpu_pool LowCardinality(String), gpu_model LowCardinality(String),
+    gpu_pool LowCardinality(String), gpu_model LowCardinality(String), gpu_source LowCardinality(String), gpu_count UInt16,
+    gpu_method LowCardinality(String), gpu_confidence LowCardinality(String), gpu_preemptions UInt32,
+    left_out LowCardinality(String),
     error_type LowCardinality(String), service LowCardinality(String), environment LowCardinality(String),
     feature LowCardinality(String), feature_source LowCardinality(String), team LowCardinality(String),
     customer LowCardinality(String), user String, session String, tags Map(LowCardinality(String), String),
@@ -35,5 +37,29 @@ CREATE TABLE IF NOT EXISTS $database.otel_traces
             ))
         ))
     ))
+)
+ENGINE = Null;
+
+-- The same of metrics, in a table of its own: a load without metrics, which is nearly every one, does not pay for their view.
+CREATE TABLE IF NOT EXISTS $database.otel_metrics
+(
+    metrics Tuple(
+        resource_metrics Array(Tuple(
+            resource Tuple(attributes $key_values),
+            scope_metrics Array(Tuple(
+                metrics Array(Tuple(
+                    name String,
+                    gauge Tuple(data_points Array(Tuple(
+                        start_time_unix_nano UInt64, time_unix_nano UInt64, as_double Float64, as_int Int64,
+                        attributes $key_values
+                    ))),
+                    sum Tuple(data_points Array(Tuple(
+                        start_time_unix_nano UInt64, time_unix_nano UInt64, as_double Float64, as_int Int64,
+                        attributes $key_values
+                    )))
+                ))
+            ))
+        ))
+    )
 )
 ENGINE = Null;

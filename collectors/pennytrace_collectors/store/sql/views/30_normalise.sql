@@ -18,7 +18,7 @@ WITH
 SELECT
     started_at, trace_id, span_id, parent_span_id, response_key, batch_key, batch_total, duration_us, first_chunk_us, scope,
     operation, provider, host, request_model, response_model, requested_tier, served_tier, processing, streamed, attempts,
-    image_size, image_quality, gpu_pool, gpu_model,
+    image_size, image_quality, gpu_pool, gpu_model, gpu_source, gpu_count, gpu_method, gpu_confidence, gpu_preemptions,
     error_type, service, environment, feature, feature_source, team, customer, user, session, tags,
     transform(
         if(has_usage_source, raw_usage_source, if(has_usage OR notEmpty(details), 'measured', 'missing')),
@@ -70,6 +70,11 @@ FROM
         $name_image_quality AS image_quality,
         $name_gpu_pool AS gpu_pool,
         $name_gpu_model AS gpu_model,
+        $name_gpu_source AS gpu_source,
+        toUInt16(least(greatest($int_gpu_count, 0), 65535)) AS gpu_count,
+        $name_gpu_method AS gpu_method,
+        $name_gpu_confidence AS gpu_confidence,
+        toUInt32(least(greatest($int_gpu_preemptions, 0), 4294967295)) AS gpu_preemptions,
         $name_error_type AS error_type,
         service,
         environment,

@@ -12,7 +12,7 @@ FROM
     FROM
     (
         SELECT provider, host, request_model, response_model, gpu_pool, gpu_model,
-            details['gpu_seconds'] > 0 AS on_gpu, min(started_at) AS first_at, max(started_at) AS last_at
+            gpu_source != '' OR details['gpu_seconds'] > 0 AS on_gpu, min(started_at) AS first_at, max(started_at) AS last_at
         FROM $database.usage
         WHERE lost_calls = 0
         GROUP BY provider, host, request_model, response_model, gpu_pool, gpu_model, on_gpu
@@ -28,3 +28,10 @@ CREATE MATERIALIZED VIEW $database.note_losses TO $database.losses AS
 SELECT started_at, trace_id, span_id, service, environment, lost_calls AS calls, lost_reason AS reason
 FROM $database.usage
 WHERE lost_calls > 0;
+
+-- Calls that came long after they were made, when the engine that served them has told its part: see settle/due.sql.
+CREATE MATERIALIZED VIEW $database.note_late_hours TO $database.late_hours AS
+SELECT toStartOfHour(toDateTime(started_at, 'UTC')) AS hour, now64(3) AS noted_at
+FROM $database.usage
+WHERE response_key != 0 AND gpu_source = '' AND started_at < now() - INTERVAL 10 MINUTE
+GROUP BY hour;

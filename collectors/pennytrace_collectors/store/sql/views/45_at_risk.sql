@@ -11,7 +11,12 @@ SELECT DISTINCT
     toUInt8(rate_card IN (SELECT rate_card FROM $database.rate_cards WHERE match(variant, '[0-9]x[0-9]'))) AS sized,
     '' AS reason
 FROM $database.resolved_models
-ARRAY JOIN if(rate_card != '', [rate_card], candidates) AS candidate;
+ARRAY JOIN if(rate_card != '', [rate_card], candidates) AS candidate
+UNION ALL
+-- Any card at all, for calls that somebody wants to see at another model's price.
+SELECT DISTINCT '', toString(rate_card), '', '', toString(rate_card), toUInt8(1), toUInt8(0), ''
+FROM $database.prices
+WHERE catalog = (SELECT argMax(catalog, activated_at) FROM $database.catalogs);
 
 CREATE OR REPLACE DICTIONARY $database.candidate_rate_card
 (

@@ -1,5 +1,6 @@
 -- What reports and dashboards read: each call once, whatever was replayed or priced again, its cost NULL when unknown.
--- The total of a batch is left out as soon as one of its lines is stored, in whichever order they came.
+-- The total of a batch is left out as soon as one of its lines is stored, in whichever order they came; the record of an
+-- engine as soon as settle has found the client's record of the same call.
 CREATE OR REPLACE VIEW $database.spend AS
 SELECT
     started_at,
@@ -22,6 +23,11 @@ SELECT
     image_quality,
     gpu_pool,
     gpu_model,
+    gpu_source,
+    gpu_count,
+    gpu_method,
+    gpu_confidence,
+    gpu_preemptions,
     error_type,
     service,
     environment,
@@ -55,7 +61,7 @@ SELECT
     batch_key,
     batch_total
 FROM $database.calls FINAL
-WHERE batch_total = 0 OR batch_key NOT IN (SELECT batch_key FROM $database.batch_lines);
+WHERE left_out = '' AND (batch_total = 0 OR batch_key NOT IN (SELECT batch_key FROM $database.batch_lines));
 
 -- What is stored and not charged, and why.
 CREATE OR REPLACE VIEW $database.left_out AS
@@ -75,7 +81,7 @@ SELECT
     currency,
     if(status = 'unpriced', NULL, billed_cost) AS billed_cost,
     billing_currency,
-    'the total of a batch whose calls are charged one by one' AS left_out_because,
+    if(left_out != '', toString(left_out), 'the total of a batch whose calls are charged one by one') AS left_out_because,
     batch_key
 FROM $database.calls FINAL
-WHERE batch_total = 1 AND batch_key IN (SELECT batch_key FROM $database.batch_lines);
+WHERE left_out != '' OR batch_total = 1 AND batch_key IN (SELECT batch_key FROM $database.batch_lines);

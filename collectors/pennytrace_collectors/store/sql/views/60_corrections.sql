@@ -38,7 +38,7 @@ INNER JOIN (
         customer, service, environment, costs, currency, status
     FROM $database.calls FINAL
     WHERE (started_at, trace_id, span_id) IN (SELECT started_at, trace_id, span_id FROM $database.corrections)
-        AND (batch_total = 0 OR batch_key NOT IN (SELECT batch_key FROM $database.batch_lines))
+        AND left_out = '' AND (batch_total = 0 OR batch_key NOT IN (SELECT batch_key FROM $database.batch_lines))
 ) AS current USING (started_at, trace_id, span_id)
 WHERE intDiv(current_version, 1000000000000000000) = intDiv(version, 1000000000000000000)
     AND current_version % 10000000000000 = version % 10000000000000
@@ -110,7 +110,7 @@ LEFT JOIN (
     INNER JOIN (SELECT month, closed_at FROM $database.months FINAL) AS closing
         ON toStartOfMonth(started_at) = closing.month
     WHERE fromUnixTimestamp64Milli(toInt64(9999999999999 - version % 10000000000000)) > closing.closed_at
-        AND (batch_total = 0 OR batch_key NOT IN (SELECT batch_key FROM $database.batch_lines))
+        AND left_out = '' AND (batch_total = 0 OR batch_key NOT IN (SELECT batch_key FROM $database.batch_lines))
     GROUP BY month
 ) AS arrived USING (month)
 LEFT JOIN (

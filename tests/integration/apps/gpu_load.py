@@ -1,0 +1,134 @@
+"""An app that asks vLLM's server many things at once: streams, aborts, shared prefixes, several answers.
+
+It prints, for each call, what the client saw of it, as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import openai
+
+import pennytrace
+
+MODEL = "tiny-llama"
+ORDER = "The quick brown fox jumps over the lazy dog while the cashier counts to one hundred and twelve. "
+
+
+def tell(feature: str, id: str | None, usage: Any = None, **more: Any) -> None:
+    """Print what was seen of a call."""
+    details = getattr(usage, "prompt_tokens_details", None)
+    seen = {} if usage is None else {"input": usage.prompt_tokens, "output": usage.completion_tokens}
+    if details is not None:
+        seen["cached"] = details.cached_tokens
+    sys.stdout.write(json.dumps({"feature": feature, "id": id, **seen, **more}) + "\n")
+
+
+def tagged(feature: str, call: Callable[[], Awaitable[Any]]) -> Any:
+    """Start a call under its feature."""
+
+    async def run() -> Any:
+        with pennytrace.tag(feature=feature, customer="acme"):
+            return await call()
+
+    return asyncio.create_task(run())
+
+
+def arguments(text: str, tokens: int, **more: Any) -> dict[str, Any]:
+    """A request for an answer of exactly so many tokens."""
+    messages = [{"role": "user", "content": text}]
+    fixed = {"ignore_eos": True}
+    return {"model": MODEL, "messages": messages, "max_tokens": tokens, "extra_body": fixed, **more}
+
+
+async def whole(client: openai.AsyncOpenAI, feature: str, text: str, tokens: int, **more: Any) -> None:
+    """A chat that is not streamed."""
+    answer = await client.chat.completions.create(**arguments(text, tokens, **more))
+    tell(feature, answer.id, answer.usage)
+
+
+async def streamed(
+    client: openai.AsyncOpenAI,
+    feature: str,
+    text: str,
+    tokens: int,
+    *,
+    begun: Callable[[], object] = lambda: None,
+) -> None:
+    """A chat that is; `begun` is called when its first chunk is here."""
+    asked: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+    id, usage = None, None
+    async for chunk in await client.chat.completions.create(**arguments(text, tokens), **asked):
+        if id is None:
+            begun()
+        id, usage = chunk.id, chunk.usage or usage
+    tell(feature, id, usage)
+
+
+async def left(client: openai.AsyncOpenAI, feature: str) -> None:
+    """A stream that nobody reads to its end."""
+    stream = await client.chat.completions.create(**arguments(ORDER, 400), stream=True)
+    seen, id = 0, None
+    async for chunk in stream:
+        seen, id = seen + 1, chunk.id
+        if seen == 2:
+            break
+    await stream.close()
+    tell(feature, id)
+
+
+async def crowd(client: openai.AsyncOpenAI) -> None:
+    """More than the engine takes at once: one waits for its turn, and one is given up while it waits."""
+    begun = [asyncio.Event() for _ in range(5)]
+    running = [
+        tagged("busy", partial(streamed, client, "busy", f"{n} {ORDER}", 400, begun=event.set))
+        for n, event in enumerate(begun)
+    ]
+    await asyncio.gather(*(event.wait() for event in begun))
+    given_up = tagged("given up", partial(whole, client, "given up", ORDER, 50))
+    waiting = tagged("waiting", partial(whole, client, "waiting", ORDER, 5))
+    await asyncio.sleep(0.15)
+    given_up.cancel()
+    await asyncio.gather(*running, waiting, given_up, return_exceptions=True)
+
+
+async def steady(client: openai.AsyncOpenAI) -> None:
+    """Two answers, one twice as long as the other, in a batch that is the same all the time."""
+    others = [tagged("others", partial(whole, client, "others", f"{n}", 450)) for n in range(3)]
+    await asyncio.sleep(0.3)
+    await tagged("once", lambda: whole(client, "once", "count to forty", 100))
+    await tagged("twice", lambda: whole(client, "twice", "count to forty", 200))
+    await asyncio.gather(*others)
+
+
+async def main() -> None:
+    """Ask all of it."""
+    pennytrace.init(service="load")
+    client = openai.AsyncOpenAI(max_retries=0, timeout=120)
+    await asyncio.gather(
+        *(tagged("whole", partial(whole, client, "whole", f"{n} {ORDER}", 10 + n)) for n in range(3)),
+        *(tagged("streamed", partial(streamed, client, "streamed", f"say {n}", 20)) for n in range(3)),
+        tagged("left", lambda: left(client, "left")),
+        tagged("answers", lambda: whole(client, "answers", "three", 8, n=3)),
+    )
+    for _ in range(2):
+        await tagged("shared", lambda: whole(client, "shared", ORDER * 2, 4))
+    completed = await tagged(
+        "lines",
+        lambda: client.completions.create(
+            model=MODEL, prompt=["one", "and another one"], max_tokens=6, extra_body={"ignore_eos": True}
+        ),
+    )
+    tell("lines", completed.id, completed.usage)
+    await crowd(client)
+    await steady(client)
+    await client.close()
+    pennytrace.flush()
+
+
+asyncio.run(main())
