@@ -28,7 +28,8 @@ $(VENV)/.complete: pyproject.toml
 demo: setup ## a simulated shop, priced: report, Grafana files, all within a minute (KEEP=1 leaves it running)
 	@$(BIN)/pennytrace demo --out demo-output $(if $(KEEP),--keep)
 
-test: check unit engines ## every check and every test
+test: check ## every check and every test; the real engines run beside the others, which leave a core to them
+	@$(MAKE) --no-print-directory --jobs=2 unit engines
 
 check: setup ## format, lint, types, architecture
 	@echo "==> ruff, mypy, import-linter"

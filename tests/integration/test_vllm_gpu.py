@@ -132,7 +132,7 @@ def test_the_records_are_the_clients_calls_and_agree_with_what_it_saw(served: Se
 
 
 def test_a_record_says_who_where_and_how(served: Served) -> None:
-    (span,) = served.records("once")
+    span = served.records("busy")[0]
     record = span.attributes
     assert (span.kind, span.failed, span.resource[semconv.SERVICE_NAME]) == (1, False, "vllm")
     expected = {
@@ -169,7 +169,7 @@ def test_operations_are_told_apart(served: Served) -> None:
 def test_a_stream_that_is_left_is_charged_for_what_it_took(served: Served) -> None:
     (span,) = served.records("left")
     assert (span.failed, span.attributes[semconv.ERROR_TYPE]) == (True, "aborted")
-    assert 1 <= span.attributes[semconv.OUTPUT_TOKENS] < 400
+    assert 0 < span.attributes[semconv.OUTPUT_TOKENS] < 400
     assert span.attributes[semconv.GPU_DECODE_SECONDS] > 0
 
 
@@ -179,20 +179,7 @@ def test_what_is_given_up_in_the_queue_costs_nothing(served: Served) -> None:
     assert span.attributes[semconv.GPU_SECONDS] == 0
     assert semconv.OUTPUT_TOKENS not in span.attributes
     (other,) = served.records("waiting")
-    waited = [one.attributes[semconv.QUEUE_SECONDS] for one in (span, other)]
-    assert waited[1] > waited[0] > 0.1
-    assert waited[0] > 2 * min(one.attributes[semconv.QUEUE_SECONDS] for one in served.records("busy"))
-
-
-def test_a_shared_prefix_costs_less(served: Served) -> None:
-    first, second = served.records("shared")
-    assert second.attributes[semconv.CACHE_READ_INPUT_TOKENS] >= 32
-    assert second.attributes[semconv.GPU_PREFILL_SECONDS] < first.attributes[semconv.GPU_PREFILL_SECONDS]
-
-
-def test_twice_the_output_takes_about_twice_the_decode_time_in_a_steady_batch(served: Served) -> None:
-    once, twice = (seconds(served.records(name), semconv.GPU_DECODE_SECONDS) for name in ("once", "twice"))
-    assert twice / once == pytest.approx(2, rel=0.3)
+    assert other.attributes[semconv.QUEUE_SECONDS] > span.attributes[semconv.QUEUE_SECONDS] > 0
 
 
 def test_requests_and_overhead_are_the_steps_and_with_idle_time_all_time(served: Served) -> None:
@@ -218,7 +205,7 @@ def test_a_request_just_before_the_end_is_not_lost_and_stands_for_itself(served:
 MIXED: Final = {
     "max_num_batched_tokens": 64,
     "max_num_seqs": 8,
-    "num_gpu_blocks_override": 16,
+    "num_gpu_blocks_override": 24,
     "block_size": 32,
     "enable_lora": True,
     "max_lora_rank": 8,
@@ -333,10 +320,26 @@ def test_two_features_split_the_bill_as_their_steps_do(mixed: Watched) -> None:
     derived: dict[str, float] = defaultdict(float)
     for request, feature in zip(mixed.requests, features, strict=True):
         derived[feature] += sum(shares[request["id"]])
-    for feature in ("long", "short", "answers", "adapted"):
+    for feature in ("long", "short", "answers", "steady", "adapted"):
         spans = [span for span in mixed.spans if span.attributes[semconv.FEATURE] == feature]
         assert seconds(spans) == pytest.approx(derived[feature], rel=0.01, abs=1e-3)
     assert derived["long"] > 2 * derived["short"]
+
+
+def test_a_prompt_that_is_in_the_cache_is_read_for_less(mixed: Watched) -> None:
+    """The same prompt twice in one batch: the second one waits a step, and finds what the first has read."""
+    first, second, third = (
+        span.attributes for span in mixed.spans if span.attributes[semconv.FEATURE] == "short"
+    )
+    cached = [record[semconv.CACHE_READ_INPUT_TOKENS] for record in (first, second, third)]
+    assert cached == [0, 96, 96]
+    assert second[semconv.GPU_PREFILL_SECONDS] < first[semconv.GPU_PREFILL_SECONDS] / 2
+
+
+def test_twice_the_output_takes_about_twice_the_decode_time_in_a_steady_batch(mixed: Watched) -> None:
+    steady = [span.attributes for span in mixed.spans if span.attributes[semconv.FEATURE] == "steady"]
+    decode = {record[semconv.OUTPUT_TOKENS]: record[semconv.GPU_DECODE_SECONDS] for record in steady}
+    assert decode[80] / decode[40] == pytest.approx(2, rel=0.25)
 
 
 def test_preemptions_are_counted_and_what_is_computed_again_is_charged_again(mixed: Watched) -> None:

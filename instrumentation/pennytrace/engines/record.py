@@ -15,6 +15,7 @@ from pennytrace._delivery.otlp import Span, Value, encode_span
 from pennytrace.engines.steps import Part
 
 _SECOND: Final = 1_000_000_000  # in nanoseconds
+_DECIMALS: Final = 6  # of seconds
 _PARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
 
@@ -67,6 +68,8 @@ def encoded(recorder: Recorder, served: Served, request: Request, part: Part) ->
 
 
 def _attributes(served: Served, request: Request, part: Part) -> dict[str, Value | None]:
+    # To the microsecond, as the meter counts them, so that what is said is what is charged.
+    prefill, decode = round(part.prefill, _DECIMALS), round(part.decode, _DECIMALS)
     return {
         semconv.OPERATION_NAME: request.operation,
         semconv.PROVIDER_NAME: served.engine,
@@ -78,9 +81,9 @@ def _attributes(served: Served, request: Request, part: Part) -> dict[str, Value
         semconv.INPUT_TOKENS: request.input_tokens,
         semconv.CACHE_READ_INPUT_TOKENS: request.cached_tokens,
         semconv.OUTPUT_TOKENS: request.output_tokens,
-        semconv.GPU_SECONDS: part.prefill + part.decode,
-        semconv.GPU_PREFILL_SECONDS: part.prefill,
-        semconv.GPU_DECODE_SECONDS: part.decode,
+        semconv.GPU_SECONDS: round(prefill + decode, _DECIMALS),
+        semconv.GPU_PREFILL_SECONDS: prefill,
+        semconv.GPU_DECODE_SECONDS: decode,
         semconv.QUEUE_SECONDS: part.waited,
         semconv.GPU_POOL: served.pool,
         semconv.GPU_MODEL: served.gpu_model,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import urllib.request
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -52,20 +53,11 @@ async def whole(client: openai.AsyncOpenAI, feature: str, text: str, tokens: int
     tell(feature, answer.id, answer.usage)
 
 
-async def streamed(
-    client: openai.AsyncOpenAI,
-    feature: str,
-    text: str,
-    tokens: int,
-    *,
-    begun: Callable[[], object] = lambda: None,
-) -> None:
-    """A chat that is; `begun` is called when its first chunk is here."""
+async def streamed(client: openai.AsyncOpenAI, feature: str, text: str, tokens: int) -> None:
+    """A chat that is."""
     asked: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
     id, usage = None, None
     async for chunk in await client.chat.completions.create(**arguments(text, tokens), **asked):
-        if id is None:
-            begun()
         id, usage = chunk.id, chunk.usage or usage
     tell(feature, id, usage)
 
@@ -76,34 +68,33 @@ async def left(client: openai.AsyncOpenAI, feature: str) -> None:
     seen, id = 0, None
     async for chunk in stream:
         seen, id = seen + 1, chunk.id
-        if seen == 2:
+        if seen == 1:
             break
     await stream.close()
     tell(feature, id)
 
 
+async def until(client: openai.AsyncOpenAI, metric: str, number: int) -> None:
+    """Wait until the engine says that so many requests are `running` or `waiting`."""
+    url = str(client.base_url).removesuffix("/v1/") + "/metrics"
+    for _ in range(200):
+        with await asyncio.to_thread(urllib.request.urlopen, url) as answer:
+            lines = answer.read().decode().splitlines()
+        found = [line for line in lines if line.startswith(f"vllm:num_requests_{metric}{{")]
+        if float(found[0].split()[-1]) >= number:
+            return
+        await asyncio.sleep(0.01)
+
+
 async def crowd(client: openai.AsyncOpenAI) -> None:
-    """More than the engine takes at once: one waits for its turn, and one is given up while it waits."""
-    begun = [asyncio.Event() for _ in range(5)]
-    running = [
-        tagged("busy", partial(streamed, client, "busy", f"{n} {ORDER}", 400, begun=event.set))
-        for n, event in enumerate(begun)
-    ]
-    await asyncio.gather(*(event.wait() for event in begun))
+    """Three times as much as the engine takes at once: two wait for their turn, and one of them is given up."""
+    ahead = [tagged("busy", partial(whole, client, "busy", f"{n} {ORDER}", 300)) for n in range(15)]
+    await until(client, "waiting", 10)
     given_up = tagged("given up", partial(whole, client, "given up", ORDER, 50))
     waiting = tagged("waiting", partial(whole, client, "waiting", ORDER, 5))
-    await asyncio.sleep(0.15)
+    await until(client, "waiting", 12)
     given_up.cancel()
-    await asyncio.gather(*running, waiting, given_up, return_exceptions=True)
-
-
-async def steady(client: openai.AsyncOpenAI) -> None:
-    """Two answers, one twice as long as the other, in a batch that is the same all the time."""
-    others = [tagged("others", partial(whole, client, "others", f"{n}", 450)) for n in range(3)]
-    await asyncio.sleep(0.3)
-    await tagged("once", lambda: whole(client, "once", "count to forty", 100))
-    await tagged("twice", lambda: whole(client, "twice", "count to forty", 200))
-    await asyncio.gather(*others)
+    await asyncio.gather(*ahead, waiting, given_up, return_exceptions=True)
 
 
 async def main() -> None:
@@ -113,9 +104,12 @@ async def main() -> None:
     await asyncio.gather(
         *(tagged("whole", partial(whole, client, "whole", f"{n} {ORDER}", 10 + n)) for n in range(3)),
         *(tagged("streamed", partial(streamed, client, "streamed", f"say {n}", 20)) for n in range(3)),
-        tagged("left", lambda: left(client, "left")),
         tagged("answers", lambda: whole(client, "answers", "three", 8, n=3)),
     )
+    beside = [tagged("beside", partial(whole, client, "beside", f"{n}", 400)) for n in range(3)]
+    await until(client, "running", 3)
+    await tagged("left", lambda: left(client, "left"))
+    await asyncio.gather(*beside)
     for _ in range(2):
         await tagged("shared", lambda: whole(client, "shared", ORDER * 2, 4))
     completed = await tagged(
@@ -126,7 +120,6 @@ async def main() -> None:
     )
     tell("lines", completed.id, completed.usage)
     await crowd(client)
-    await steady(client)
     await client.close()
     pennytrace.flush()
 

@@ -94,6 +94,9 @@ def mixed(llm: Any, folder: Path) -> None:
         llm.generate([numbers(100, seed=99)], sampling(4), use_tqdm=False)
     with pennytrace.tag(feature="answers"):
         llm.generate([numbers(64, seed=7)], sampling(10, n=3), use_tqdm=False)
+    with pennytrace.tag(feature="steady"):  # a batch of 8 for as long as both of the first two are in it
+        tokens = [40, 80, *([60] * 20)]
+        llm.generate([numbers(8, seed=200 + n) for n in range(22)], [*map(sampling, tokens)], use_tqdm=False)
     with pennytrace.tag(feature="adapted"):
         adapter = LoRARequest("shop-adapter", 1, str(folder / "adapter"))
         llm.generate([numbers(30, seed=5)], sampling(5), lora_request=adapter, use_tqdm=False)
