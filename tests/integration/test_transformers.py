@@ -58,6 +58,9 @@ OPERATIONS: Final = {
 }
 IN_STEPS: Final = {"batched", "siblings", "paged"}
 SLACK: Final = 1e-6  # seconds; sums of floats
+BETWEEN_MARKS: Final = (
+    2e-3  # seconds; what a busy machine may do between a call's own clock and the device's mark
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,7 @@ def test_results_are_the_same_without_pennytrace(scene: Scene) -> None:
 def test_seconds_are_there_and_not_more_than_have_passed(scene: Scene, way: str) -> None:
     spans = scene.of(way)
     for span in spans:
-        assert 0 < seconds(span) <= span.seconds + SLACK
+        assert 0 < seconds(span) <= span.seconds + BETWEEN_MARKS
         phases = [
             span.attributes[name]
             for name in (semconv.GPU_PREFILL_SECONDS, semconv.GPU_DECODE_SECONDS)
@@ -212,7 +215,7 @@ class TestRequestsThatShareSteps:
     def test_share_the_time_of_the_steps(self, scene: Scene) -> None:
         features = ("shared: short", "shared: long", "shared: cancelled")
         spans = [span for feature in features for span in scene.of(feature)]
-        assert sum(map(seconds, spans)) <= max(span.seconds for span in spans) + SLACK
+        assert sum(map(seconds, spans)) <= max(span.seconds for span in spans) + BETWEEN_MARKS
 
     def test_tell_how_long_they_waited(self, scene: Scene) -> None:
         (long,) = scene.of("shared: long")
