@@ -28,8 +28,7 @@ $(VENV)/.complete: pyproject.toml
 demo: setup ## a simulated shop, priced: report, Grafana files, all within a minute (KEEP=1 leaves it running)
 	@$(BIN)/pennytrace demo --out demo-output $(if $(KEEP),--keep)
 
-test: check ## every check and every test; the real engines run beside the others, which leave a core to them
-	@$(MAKE) --no-print-directory --jobs=2 unit engines
+test: check unit engines ## every check and every test
 
 check: setup ## format, lint, types, architecture
 	@echo "==> ruff, mypy, import-linter"
@@ -40,7 +39,7 @@ check: setup ## format, lint, types, architecture
 
 unit: setup ## all tests but those that need the real engines
 	@echo "==> tests"
-	@$(PYTEST) -m 'not engines and not gpu'
+	@$(PYTEST) -m 'not engines and not gpu' --numprocesses=2 --dist=loadfile
 
 engines: setup ## real vLLM on the CPU, where its CPU builds can be had (REQUIRE_ENGINES=1: or fail)
 	@echo "==> real engines (a virtual environment of their own; 3.5 GB and some minutes, once)"
