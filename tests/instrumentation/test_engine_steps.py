@@ -124,6 +124,17 @@ def test_reading_is_apart_from_writing() -> None:
     assert (part.prefill, part.decode) == (2.0, 0.5)
 
 
+def test_twice_the_output_is_twice_the_decode_time_in_a_steady_batch() -> None:
+    books = Books(cost=Cost(token=2.0, step=40.0))
+    books.step(1.0, {"once": 10, "twice": 10, "other": 10})
+    for written in range(80):
+        batch = ["once" if written < 40 else "another", "twice", "other"]
+        books.step(0.25, dict.fromkeys(batch, 1), dict.fromkeys(batch, 10 + written))
+    books.end("once", "twice")
+    decode = {id: part.decode for id, part, _ in books.reported}
+    assert decode["twice"] == pytest.approx(2 * decode["once"], rel=1e-12)
+
+
 def test_guesses_are_writing_and_what_was_thrown_away_is_read_again() -> None:
     books = Books(prompt=10)
     books.issue("guessed", {"a": 4}, {"a": 12}, drafts=3)

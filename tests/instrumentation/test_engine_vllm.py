@@ -17,6 +17,9 @@ from tests.instrumentation import sink as sinks
 from tests.instrumentation.processes import ROOT, run
 from tests.instrumentation.sink import Measured, Recorded, Sink
 
+ROUNDED = 5e-6
+"""Seconds: what is said is said to the microsecond, of the few requests here."""
+
 _BEFORE = """
 import time
 from tests.instrumentation.engine_stub import *
@@ -155,7 +158,7 @@ print(4 * (time.perf_counter() - began))
     assert whole[semconv.GPU_COUNT] == 4
     assert aborted[semconv.GPU_DECODE_SECONDS] > 0
     assert (whole[semconv.INPUT_TOKENS], whole[semconv.OUTPUT_TOKENS]) == (10, 3)
-    assert told.charged == pytest.approx(told.busy, rel=1e-9)
+    assert told.charged == pytest.approx(told.busy, abs=ROUNDED)
     assert 4 * 0.1 < told.charged < float(told.said)
 
 
@@ -177,7 +180,7 @@ for core, output in zip(cores, outputs):
     found = {span.attributes[semconv.RESPONSE_MODEL]: span.attributes for span in told.spans}
     assert {name: record[semconv.INPUT_TOKENS] for name, record in found.items()} == {"one": 1, "two": 1}
     assert {record[semconv.GPU_CONFIDENCE] for record in found.values()} == {"high"}
-    assert told.charged == pytest.approx(told.busy, rel=1e-9)
+    assert told.charged == pytest.approx(told.busy, abs=ROUNDED)
 
 
 def test_who_spends_and_the_trace_come_with_the_request_else_from_the_engines_own_settings(
@@ -259,7 +262,7 @@ core.end("chatcmpl-a-00000000", "chatcmpl-b-00000000")
     for name in "ab":
         record = told.of(f"chatcmpl-{name}")
         assert (record[semconv.GPU_METHOD], record[semconv.GPU_CONFIDENCE]) == ("steps:tokens", "low")
-    assert told.charged == pytest.approx(told.busy, rel=1e-9)
+    assert told.charged == pytest.approx(told.busy, abs=ROUNDED)
 
 
 def test_ranks_of_data_parallelism_are_devices_of_their_own(sink: Sink) -> None:
@@ -378,4 +381,4 @@ for name in "abc":
 """,
     )
     assert [span.attributes[semconv.RESPONSE_ID] for span in told.spans] == ["chatcmpl-a", "chatcmpl-c"]
-    assert told.busy >= told.charged
+    assert told.busy >= told.charged - ROUNDED

@@ -29,6 +29,8 @@ from tests.integration.engine import make_model, serving, surroundings
 
 pytestmark = pytest.mark.engines
 
+ROUNDED: Final = 1e-4
+"""Seconds: each of these requests is charged to the microsecond."""
 APPS: Final = Path(__file__).parent / "apps"
 
 Record = Mapping[str, Any]
@@ -93,7 +95,8 @@ def served(beside: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) 
             )
             points = list(sink.points)
             ask(engine.url)
-        # The engine's process is killed then, and what it could not deliver waits on the disk for any other.
+            time.sleep(1)
+        # vLLM kills the engine's process at once. What it has begun to put on the disk any other process delivers.
         assert python("import pennytrace; pennytrace.init(); pennytrace.flush()", **recording).returncode == 0
         log = engine.log.read_text("utf-8")
         assert "pennytrace failed" not in log, log
@@ -145,7 +148,6 @@ def test_a_record_says_who_where_and_how(served: Served) -> None:
         semconv.GPU_MODEL: "cpu",
         semconv.GPU_COUNT: 1,
         semconv.GPU_METHOD: "steps:roofline",
-        semconv.GPU_CONFIDENCE: "medium",
         semconv.CUSTOMER: "acme",
         semconv.FEATURE_SOURCE: semconv.FROM_TAG,
         semconv.TEAM: "ops",
@@ -173,27 +175,18 @@ def test_a_stream_that_is_left_is_charged_for_what_it_took(served: Served) -> No
     assert span.attributes[semconv.GPU_DECODE_SECONDS] > 0
 
 
-def test_what_is_given_up_in_the_queue_costs_nothing(served: Served) -> None:
-    (span,) = served.records("given up")
-    assert (span.failed, span.attributes[semconv.ERROR_TYPE]) == (True, "aborted")
-    assert span.attributes[semconv.GPU_SECONDS] == 0
-    assert semconv.OUTPUT_TOKENS not in span.attributes
-    (other,) = served.records("waiting")
-    assert other.attributes[semconv.QUEUE_SECONDS] > span.attributes[semconv.QUEUE_SECONDS] > 0
-
-
 def test_requests_and_overhead_are_the_steps_and_with_idle_time_all_time(served: Served) -> None:
     busy, idle = told(served.points, semconv.GPU_BUSY_METRIC), told(served.points, semconv.GPU_IDLE_METRIC)
     charged = seconds([span for span in served.spans if span.attributes[semconv.FEATURE] != "vllm"])
     assert charged == pytest.approx(busy, rel=0.01)
-    assert charged <= busy * (1 + 1e-9)
+    assert charged <= busy + ROUNDED
     held = [point for point in served.points if point.name == semconv.GPU_PROVISIONED_METRIC]
     loaded = held[0].value  # until then there was a process, and no engine that counts
     assert len(held) > 1
     assert busy + idle == pytest.approx(told(held, semconv.GPU_PROVISIONED_METRIC) - loaded, rel=0.01)
 
 
-def test_a_request_just_before_the_end_is_not_lost_and_stands_for_itself(served: Served) -> None:
+def test_a_request_shortly_before_the_end_is_not_lost_and_stands_for_itself(served: Served) -> None:
     (record,) = (span.attributes for span in served.records("vllm"))
     assert record[semconv.FEATURE_SOURCE] == semconv.FROM_SERVICE
     assert (record[semconv.RESPONSE_MODEL], record[semconv.OUTPUT_TOKENS]) == ("tiny-llama", 3)
@@ -312,7 +305,7 @@ def test_the_apps_own_clock_agrees(any_work: Watched) -> None:
     busy, idle = (told(points, name) for name in (semconv.GPU_BUSY_METRIC, semconv.GPU_IDLE_METRIC))
     assert busy + idle == pytest.approx(any_work.stretch, rel=0.01, abs=0.02)
     assert seconds(any_work.spans) == pytest.approx(busy, rel=0.02)
-    assert seconds(any_work.spans) <= busy * (1 + 1e-9)
+    assert seconds(any_work.spans) <= busy + ROUNDED
 
 
 def test_two_features_split_the_bill_as_their_steps_do(mixed: Watched) -> None:
@@ -337,15 +330,33 @@ def test_a_prompt_that_is_in_the_cache_is_read_for_less(mixed: Watched) -> None:
 
 
 def test_twice_the_output_takes_about_twice_the_decode_time_in_a_steady_batch(mixed: Watched) -> None:
-    steady = [span.attributes for span in mixed.spans if span.attributes[semconv.FEATURE] == "steady"]
-    decode = {record[semconv.OUTPUT_TOKENS]: record[semconv.GPU_DECODE_SECONDS] for record in steady}
-    assert decode[80] / decode[40] == pytest.approx(2, rel=0.25)
+    """In units of the step: a machine with other work may take twice as long for one as for the next."""
+    units = {}
+    for span, request in zip(mixed.spans, mixed.requests, strict=True):
+        if span.attributes[semconv.FEATURE] == "steady":
+            steps = [step for step in mixed.steps if request["id"] in step["tokens"]]
+            average = sum(step["done"] - step["issued"] for step in steps) / len(steps)
+            units[request["output"]] = span.attributes[semconv.GPU_DECODE_SECONDS] / average
+    assert units.keys() == {40, 60, 80}
+    assert units[80] / units[40] == pytest.approx(2, rel=0.1)
+
+
+def test_what_is_given_up_pays_for_what_it_took_and_in_the_queue_that_is_nothing(mixed: Watched) -> None:
+    spans = {span.attributes.get(semconv.RESPONSE_ID): span for span in mixed.spans}
+    running, waiting, other = (spans[f"queue-{n}"] for n in (0, 8, 1))
+    errors = [span.attributes.get(semconv.ERROR_TYPE) for span in (running, waiting, other)]
+    assert (errors, running.failed) == (["aborted", "aborted", None], True)
+    assert 0 < running.attributes[semconv.GPU_SECONDS] < other.attributes[semconv.GPU_SECONDS]
+    assert waiting.attributes[semconv.GPU_SECONDS] == 0
+    assert semconv.OUTPUT_TOKENS not in waiting.attributes
+    waited = [span.attributes[semconv.QUEUE_SECONDS] for span in (waiting, other)]
+    assert waited[0] > waited[1]
 
 
 def test_preemptions_are_counted_and_what_is_computed_again_is_charged_again(mixed: Watched) -> None:
     for span, request in zip(mixed.spans, mixed.requests, strict=True):
         assert span.attributes.get(semconv.PREEMPTIONS, 0) == request["preemptions"]
-        assert span.attributes[semconv.OUTPUT_TOKENS] == request["output"]
+        assert span.attributes.get(semconv.OUTPUT_TOKENS, 0) == request["output"]
     computed: dict[str, int] = defaultdict(int)
     for step in mixed.steps:
         for id, tokens in step["tokens"].items():
@@ -366,6 +377,8 @@ def test_answers_to_one_prompt_count_its_tokens_once(mixed: Watched) -> None:
 def test_an_adapter_is_a_model_of_its_own_and_who_is_alone_is_sure(mixed: Watched) -> None:
     (record,) = (span.attributes for span in mixed.spans if span.attributes[semconv.FEATURE] == "adapted")
     assert (record[semconv.RESPONSE_MODEL], record[semconv.GPU_CONFIDENCE]) == ("shop-adapter", "high")
+    others = [span.attributes for span in mixed.spans if span.attributes[semconv.FEATURE] == "long"]
+    assert {record[semconv.GPU_CONFIDENCE] for record in others} == {"medium"}
 
 
 def test_guesses_are_paid_for_whether_they_are_right_or_not(guessed: Watched) -> None:
@@ -422,4 +435,4 @@ def test_an_app_tells_its_engine_how_to_record(beside: Mapping[str, str], tmp_pa
     assert all(semconv.RESPONSE_ID not in span.attributes for span in records)
     # Its process is killed soon after the app's end, and its last heartbeat has come by then.
     busy = told(points, semconv.GPU_BUSY_METRIC)
-    assert 0.8 * busy < seconds(records) <= busy * (1 + 1e-9)  # a step without a request is no request's
+    assert 0.8 * busy < seconds(records) <= busy + ROUNDED  # a step without a request is no request's

@@ -19,9 +19,8 @@ from pennytrace._setup.settings import Settings, is_disabled, problems, resolve
 from pennytrace.engines import vllm, vllm_frontend
 
 _SERVICE: Final = "vllm"  # of an engine that nobody has named
-_PAUSE: Final = (
-    0.2  # seconds that records wait for others: vLLM's front end may kill the engine's process any time
-)
+# Seconds that records wait for others: not long, because vLLM's front end kills the engine's process without notice.
+_PAUSE: Final = 0.05
 
 _placed: Patches | None = None
 

@@ -86,17 +86,6 @@ async def until(client: openai.AsyncOpenAI, metric: str, number: int) -> None:
         await asyncio.sleep(0.01)
 
 
-async def crowd(client: openai.AsyncOpenAI) -> None:
-    """Three times as much as the engine takes at once: two wait for their turn, and one of them is given up."""
-    ahead = [tagged("busy", partial(whole, client, "busy", f"{n} {ORDER}", 300)) for n in range(15)]
-    await until(client, "waiting", 10)
-    given_up = tagged("given up", partial(whole, client, "given up", ORDER, 50))
-    waiting = tagged("waiting", partial(whole, client, "waiting", ORDER, 5))
-    await until(client, "waiting", 12)
-    given_up.cancel()
-    await asyncio.gather(*ahead, waiting, given_up, return_exceptions=True)
-
-
 async def main() -> None:
     """Ask all of it."""
     pennytrace.init(service="load")
@@ -119,7 +108,9 @@ async def main() -> None:
         ),
     )
     tell("lines", completed.id, completed.usage)
-    await crowd(client)
+    await asyncio.gather(
+        *(tagged("busy", partial(whole, client, "busy", f"{n} {ORDER}", 60)) for n in range(12))
+    )
     await client.close()
     pennytrace.flush()
 

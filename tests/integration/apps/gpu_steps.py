@@ -97,9 +97,22 @@ def mixed(llm: Any, folder: Path) -> None:
     with pennytrace.tag(feature="steady"):  # a batch of 8 for as long as both of the first two are in it
         tokens = [40, 80, *([60] * 20)]
         llm.generate([numbers(8, seed=200 + n) for n in range(22)], [*map(sampling, tokens)], use_tqdm=False)
+    with pennytrace.tag(feature="given up"):
+        give_up(llm.llm_engine)
     with pennytrace.tag(feature="adapted"):
         adapter = LoRARequest("shop-adapter", 1, str(folder / "adapter"))
         llm.generate([numbers(30, seed=5)], sampling(5), lora_request=adapter, use_tqdm=False)
+
+
+def give_up(engine: Any) -> None:
+    """Ask for one more than the engine takes at once, and give up one that runs and the one that waits."""
+    for n in range(9):
+        engine.add_request(f"queue-{n}", numbers(8, seed=300 + n), sampling(6))
+    for _ in range(3):
+        engine.step()
+    engine.abort_request(["queue-0", "queue-8"])
+    while engine.has_unfinished_requests():
+        engine.step()
 
 
 @work("guessed")
