@@ -69,7 +69,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": running.found.http or ""}
         plugin = {**beside.install(folder / "install"), **endpoint, "PENNYTRACE_GPU_POOL": "lab"}
         began = time.monotonic()
-        with serving(folder, variables=plugin) as engine:
+        # Else it kills the engine's process at once, and with it the last that it has to say.
+        orderly = ("--shutdown-timeout", "10")
+        with serving(folder, variables=plugin, options=orderly) as engine:
             ready = time.monotonic()
             plain = run_app(engine.url, endpoint, "plain")
             told = run_app(engine.url, endpoint)
