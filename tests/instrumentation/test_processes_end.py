@@ -52,9 +52,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "spool"
 
 
+def waiting(folder: Path) -> list[sinks.Recorded]:
+    """Return the calls that wait on disk."""
+    return [call for file in folder.glob("*/*.otlp") for call in sinks.decode(file.read_bytes())]
+
+
 def kept(folder: Path) -> list[str]:
     """Return the names of the calls that wait on disk."""
-    return [call.name for file in folder.glob("*/*.otlp") for call in sinks.decode(file.read_bytes())]
+    return [call.name for call in waiting(folder)]
 
 
 def names(sink: Sink) -> list[str]:
@@ -100,6 +105,50 @@ class TestFork:
         assert os.waitpid(child, 0)[1] == 0
         names = sorted(call.name for call in calls())
         assert names == [f"chat {MODEL}", "embeddings child"]
+
+    def test_a_child_that_is_terminated_at_once_ends(self, sink: Sink) -> None:
+        """Even by a signal that comes while the child is still being made: CPython would forget that one."""
+        program = """
+import signal
+for _ in range(100):
+    child = os.fork()
+    if child == 0:
+        time.sleep(10)
+        os._exit(1)
+    os.kill(child, signal.SIGTERM)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+if os.fork() == 0:
+    os._exit(signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+assert os.wait()[1] == 0, "the mask of signals is the app's"
+"""
+        done = run([sys.executable, "-c", APP + program], environment={"TEST_ENDPOINT": sink.url})
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_a_fork_does_not_cut_an_import_of_ours_in_two(self, sink: Sink) -> None:
+        """The app may want the same module in the child, and would wait for a thread that is no more."""
+        program = """
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "email.parser":  # in the middle of http.client, which only our sender needs here
+            started.set()
+            time.sleep(0.7)
+
+import threading
+started = threading.Event()
+sys.meta_path.insert(0, Slow())
+call(name="parent")
+assert started.wait(30)
+child = os.fork()
+if child == 0:
+    call(name="child")
+    import http.client
+    os._exit(0 if pennytrace.flush(30) else 2)
+assert os.waitpid(child, 0)[1] == 0
+"""
+        done = run([sys.executable, "-c", APP + program], environment={"TEST_ENDPOINT": sink.url})
+        assert (done.returncode, done.stderr) == (0, "")
+        assert names(sink) == ["child", "parent"]
 
     def test_a_stream_that_is_open_stays_the_parents(
         self, provider: Provider, client: openai.OpenAI, calls: Calls
@@ -303,9 +352,14 @@ if __name__ == "__main__":
         environment = {"TEST_ENDPOINT": sink.url, "PENNYTRACE_SPOOL": str(folder)}
         done = run([sys.executable, program, start, end], environment=environment)
         assert (done.returncode, done.stderr) == (0, "")
-        # Workers of a pool that is terminated, as `with Pool()` does, leave theirs on disk for the next.
         expected = sorted(["parent", *(f"work {number}" for number in range(10))])
-        assert sorted([*names(sink), *kept(folder)]) == expected
+        if end != "terminate":
+            assert sorted([*names(sink), *kept(folder)]) == expected
+            return
+        # Workers of a pool that is terminated, as `with Pool()` does, leave theirs on disk for the next; also those
+        # that they were just sending, under the same ids, by which the collector knows them again.
+        calls = [*sink.spans, *waiting(folder)]
+        assert sorted({call.span_id: call.name for call in calls}.values()) == expected
 
 
 class TestGunicorn:

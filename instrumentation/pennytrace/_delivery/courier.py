@@ -11,6 +11,7 @@ from pennytrace import semconv
 from pennytrace._delivery.backoff import Backoff
 from pennytrace._delivery.body import Body, Envelope
 from pennytrace._delivery.cargo import Cargo
+from pennytrace._delivery.late import in_one_piece
 from pennytrace._delivery.losses import Losses
 from pennytrace._delivery.post import Answer, Posted, Transport, post
 from pennytrace._delivery.spool import Entry, Spool
@@ -187,7 +188,8 @@ class Courier:
         losses = self.losses.not_yet_kept()
         if not losses or self.spool is None:
             return
-        from pennytrace._delivery import ledger  # here, because it brings json
+        with in_one_piece():
+            from pennytrace._delivery import ledger  # here, because it brings json
 
         try:
             self.spool.make_folder()

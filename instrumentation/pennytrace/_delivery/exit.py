@@ -32,6 +32,7 @@ class Ending(Protocol):
 
 
 _all: weakref.WeakSet[Ending] = weakref.WeakSet()
+_forking = threading.local()
 
 
 def look_after(ending: Ending) -> None:
@@ -110,10 +111,29 @@ def _start_all_afresh() -> None:
         ending.start_afresh()
 
 
+def _hold_sigterm() -> None:
+    # CPython forgets in a child the signals that arrived while it was being made. With a handler of ours that would
+    # be a SIGTERM without any effect, of which the app's child dies without us, and its parent waits for that.
+    import signal
+
+    if signal.getsignal(signal.SIGTERM) is _terminated:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        _forking.holds_sigterm = signal.SIGTERM not in before
+
+
+def _let_sigterm_go() -> None:
+    import signal
+
+    if getattr(_forking, "holds_sigterm", False):
+        _forking.holds_sigterm = False
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
 def _close_all() -> None:
     for ending in list(_all):
         ending.close_at_exit()
 
 
 os.register_at_fork(after_in_child=_start_all_afresh)
+os.register_at_fork(before=_hold_sigterm, after_in_parent=_let_sigterm_go, after_in_child=_let_sigterm_go)
 atexit.register(_close_all)

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from pennytrace._delivery.late import in_one_piece
 from pennytrace._delivery.post import Answer
 from pennytrace._delivery.wire import fields
 
@@ -55,7 +56,8 @@ class HttpTransport:
 
     def send(self, content: bytes) -> Answer:
         """Post one body, compressed as the other side likes it best."""
-        from http.client import HTTPException  # here, in the sender's thread: it brings ssl and email
+        with in_one_piece():
+            from http.client import HTTPException  # here, in the sender's thread: it brings ssl and email
 
         try:
             response = self._post(content)
@@ -209,7 +211,8 @@ def _zstd(content: bytes) -> bytes:
 
 def _can_zstd() -> bool:
     try:
-        import_module("compression.zstd")  # in the standard library from Python 3.14 on
+        with in_one_piece():
+            import_module("compression.zstd")  # in the standard library from Python 3.14 on
     except ImportError:
         return False
     return True

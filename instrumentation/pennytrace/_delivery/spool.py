@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from pennytrace._delivery.body import Body
+from pennytrace._delivery.late import in_one_piece
 
 _ENTRY: Final = re.compile(r"(\d{20})-\d+-[0-9a-f]{8}-(\d+)\.otlp")
 _DRAFT: Final = ".tmp"
@@ -227,7 +228,8 @@ def _can_be_written(folder: str) -> bool:
 
 
 def _folder_name(url: str) -> str:
-    import hashlib  # here, because it takes longer to load than all of this
+    with in_one_piece():
+        import hashlib  # here, because it takes longer to load than all of this
 
     host = re.sub(r"[^A-Za-z0-9.-]", "_", urlsplit(url).hostname or "")
     return f"{host[:64]}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
