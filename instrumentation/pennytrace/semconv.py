@@ -91,9 +91,16 @@ GPU_SOURCE: Final = "pennytrace.gpu.source"
 FROM_ENGINE: Final = "engine"  # an inference engine, whose caller may have recorded the same call
 FROM_PROCESS: Final = "process"  # the process that made the call
 GPU_METHOD: Final = "pennytrace.gpu.method"
-"""How: `steps:roofline`, `steps:tokens`, `events`, `wall`."""
+"""How; one of the values below."""
+BY_ROOFLINE: Final = "steps:roofline"  # an engine's steps, shared by what requests compute and read in them
+BY_TOKENS: Final = "steps:tokens"  # an engine's steps, shared by tokens
+BY_EVENTS: Final = "events"  # the device's own clock
+BY_WALL: Final = "wall"  # the wall's
 GPU_CONFIDENCE: Final = "pennytrace.gpu.confidence"
-"""`high` where nobody shared the device, `medium` where shares are worked out, `low` where they are guessed."""
+"""How sure; one of the values below."""
+HIGH: Final = "high"  # nobody shared the device
+MEDIUM: Final = "medium"  # shares are worked out
+LOW: Final = "low"  # shares are guessed
 PREEMPTIONS: Final = "pennytrace.gpu.preemptions"
 GPU_PROVISIONED_METRIC: Final = (
     "pennytrace.gpu.provisioned"  # seconds that a GPU was held, each in one interval

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pennytrace import semconv
 from pennytrace._calls import device_time
 from pennytrace._calls.device_time import Line, Timed, Timing
 from tests.instrumentation.processes import python
@@ -51,7 +52,7 @@ class Mark:
 
 
 def line(device: Device) -> Line:
-    return Line(device.clock, device_time.EVENTS)
+    return Line(device.clock, semconv.BY_EVENTS)
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def test_a_device_that_fails_leaves_the_time_of_the_wall(
                 return False
             raise RuntimeError("a device that has failed")
 
-    broken = Line(lambda stream: Broken(Device()), device_time.EVENTS)
+    broken = Line(lambda stream: Broken(Device()), semconv.BY_EVENTS)
     began = time.perf_counter()
     timing = Timing([broken])
     timing.stop(told.append)

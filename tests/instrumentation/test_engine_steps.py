@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pennytrace.engines.cost import Cost
+from pennytrace._calls.cost import Cost
 from pennytrace.engines.steps import Account, Part, Steps
 
 HOUR = 3600.0
@@ -34,7 +34,7 @@ class Books:
         self.started = self.now
         self.steps = Steps(
             gpus=self.gpus,
-            weigher=self.cost,
+            cost=self.cost,
             opened=self._opened,
             report=lambda account, part: self.reported.append((account.request, part, account.over)),
             now=self.now,

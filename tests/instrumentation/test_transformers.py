@@ -146,7 +146,7 @@ class Batching:
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Device:
     gpu = Device()
-    monkeypatch.setitem(device_time._lines, "cuda:0", Line(gpu.clock, device_time.EVENTS))
+    monkeypatch.setitem(device_time._lines, "cuda:0", Line(gpu.clock, semconv.BY_EVENTS))
     return gpu
 
 
@@ -170,6 +170,29 @@ class TestContinuousBatchingOnAGpu:
         assert used(second, semconv.GPU_PREFILL_SECONDS) == pytest.approx(4 * 400 / 600)
         assert used(first, semconv.GPU_DECODE_SECONDS) == used(second, semconv.GPU_DECODE_SECONDS)
         assert sum(used(span, semconv.GPU_SECONDS) for span in (first, second)) == pytest.approx(5)
+
+    def test_shares_follow_what_is_computed_and_read_where_the_models_size_is_known(
+        self, gpu: Device, calls: Calls
+    ) -> None:
+        batching = Batching(gpu)
+        batching.model.dtype = SimpleNamespace(itemsize=2)
+        sizes = {"num_hidden_layers": 1, "hidden_size": 4, "num_attention_heads": 2, "intermediate_size": 8}
+        batching.model.config = SimpleNamespace(_name_or_path="m", vocab_size=10, **sizes)
+        one, other = batching.add("one", 10), batching.add("other", 30)
+        batching.step(3, (one, 10), (other, 30))
+        for state in (one, other):
+            batching.finished(state, 1)
+        gpu.works(0)
+        first, second = sorted(calls(), key=lambda span: used(span, semconv.INPUT_TOKENS))
+        # 4 * 2 * (2 + 2) * 2 weights of attention and 3 * 4 * 8 others; 16 bytes of keys and values a token.
+        weights = [
+            q * (2 * 160 + 4 * 2 * 2 * q / 2) + 2 * 10 * 4 + 200 * (q * 16 + 2 * (160 + 4 * 10) / 2)
+            for q in (10, 30)
+        ]
+        assert used(first, semconv.GPU_SECONDS) == pytest.approx(3 * weights[0] / sum(weights))
+        assert used(second, semconv.GPU_SECONDS) == pytest.approx(3 * weights[1] / sum(weights))
+        assert first.attributes[semconv.GPU_METHOD] == semconv.BY_ROOFLINE
+        assert first.attributes[semconv.GPU_CONFIDENCE] == semconv.MEDIUM
 
     def test_a_request_is_recorded_when_its_last_step_is_done(
         self, gpu: Device, sink: Sink, calls: Calls

@@ -132,7 +132,7 @@ def test_who_what_and_where_is_said_of_each_call(scene: Scene, way: str) -> None
         assert said[semconv.GPU_MODEL] == semconv.CPU
         assert said[semconv.GPU_COUNT] == 1
         assert said[semconv.GPU_SOURCE] == semconv.FROM_PROCESS
-        assert said[semconv.GPU_METHOD] == ("steps:tokens" if way in IN_STEPS else "wall")
+        assert said[semconv.GPU_METHOD] == ("steps:roofline" if way in IN_STEPS else "wall")
         assert not {semconv.RESPONSE_ID, semconv.SERVER_ADDRESS, semconv.SERVER_PORT} & set(said)
 
 

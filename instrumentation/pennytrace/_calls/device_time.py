@@ -16,14 +16,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from pennytrace import semconv
 from pennytrace._calls.ending import end_with_the_process
 from pennytrace._guard import never_break_the_host
-
-EVENTS: Final = "events"
-WALL: Final = "wall"
-HIGH: Final = "high"
-MEDIUM: Final = "medium"
-LOW: Final = "low"
 
 _AT_THE_END: Final = 1.0  # seconds that the end of the process waits for work that a device has not finished
 _SHORTEST: Final = 0.001  # seconds between two looks at what is not finished
@@ -72,7 +67,7 @@ class _Moment:
 class Line:
     """The time line of one device: what is at work on it, and what each of that has had of it so far."""
 
-    def __init__(self, clock: Clock, method: str, alone: str = HIGH) -> None:
+    def __init__(self, clock: Clock, method: str, alone: str = semconv.HIGH) -> None:
         self.method = method
         self.alone = alone
         """The confidence in the time of work that had the device for itself."""
@@ -173,7 +168,7 @@ class Timing:
 
     def give_up(self) -> None:
         """Take the time of the wall: the devices tell no other."""
-        self._tell(Timed(self._wall * len(self._lines), None, WALL, LOW))
+        self._tell(Timed(self._wall * len(self._lines), None, semconv.BY_WALL, semconv.LOW))
 
     def _timed(self) -> Timed:
         pairs = list(zip(self._starts, self._ends, strict=True))
@@ -183,7 +178,7 @@ class Timing:
             sum(_between(start, end) for start, end in pairs),
             noted,
             self._lines[0].method,
-            self._lines[0].alone if alone else MEDIUM,
+            self._lines[0].alone if alone else semconv.MEDIUM,
         )
 
     def _tell(self, timed: Timed) -> None:
@@ -273,9 +268,9 @@ def _line(device: Any) -> Line:
 
 def _new_line(device: Any) -> Line:
     if device.type == "cpu":
-        return Line(_Instant, WALL)
+        return Line(_Instant, semconv.BY_WALL)
     clock = functools.partial(_Event, device)
-    return Line(clock, EVENTS) if _works(clock) else Line(_Instant, WALL, LOW)
+    return Line(clock, semconv.BY_EVENTS) if _works(clock) else Line(_Instant, semconv.BY_WALL, semconv.LOW)
 
 
 @never_break_the_host("finding out whether a device has events")

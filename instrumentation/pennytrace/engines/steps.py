@@ -23,24 +23,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from operator import ge
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
+
+from pennytrace._calls.cost import Cost
 
 _HOUR: Final = 3600.0
 _MOST_UNDER_WAY: Final = 256  # steps; no engine has so many, so they are lost
-
-
-class Weigher(Protocol):
-    """Says how much of a step is for each of the requests in it."""
-
-    def weights(self, scheduled: Sequence[int], before: Sequence[int], tokens: int) -> list[float]:
-        """Return a weight for each request.
-
-        Args:
-            scheduled: The tokens that the step computes for each request.
-            before: The tokens of each request that were computed before.
-            tokens: All tokens that the step computes.
-        """
-        ...
 
 
 class Part(NamedTuple):
@@ -176,7 +164,7 @@ class Steps:
         self,
         *,
         gpus: int,
-        weigher: Weigher,
+        cost: Cost,
         opened: Callable[[str], Account],
         report: Report,
         now: float,
@@ -186,14 +174,14 @@ class Steps:
 
         Args:
             gpus: How many work on each step.
-            weigher: Says how a step is shared.
+            cost: How a step is shared.
             opened: Returns an account for a request of which nothing is known but the id.
             report: Is given what each request has used.
             now: Seconds of a clock that never goes back; here and below.
             wall: Seconds since 1970, UTC; here and below.
         """
         self._gpus = gpus
-        self._weigher = weigher
+        self._cost = cost
         self._opened = opened
         self._report = report
         self._accounts: dict[str, Account] = {}
@@ -246,9 +234,9 @@ class Steps:
             now: The time.
         """
         tokens = sum(scheduled)
-        weights = self._weigher.weights(scheduled, before, tokens)
+        weights = self._cost.weights(scheduled, before, tokens)
         for place, encoded in besides:
-            weights[place] += self._weigher.weights((encoded,), (0,), tokens)[0]
+            weights[place] += self._cost.weights((encoded,), (0,), tokens)[0]
         accounts = self._of(ids)
         if self._fresh:
             self._note_what_was_there(accounts, before)

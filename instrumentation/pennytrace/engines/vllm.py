@@ -32,12 +32,13 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from pennytrace import semconv
+from pennytrace._calls import cost
 from pennytrace._calls.call import Recorder
 from pennytrace._calls.provider import NOTHING, Hook
 from pennytrace._capacity import devices, holding
 from pennytrace._capacity.devices import Device
 from pennytrace._guard import never_break_the_host, tell_once
-from pennytrace.engines import cost, record
+from pennytrace.engines import record
 from pennytrace.engines.steps import Account, Part, Steps
 
 PROVIDER: Final = "vllm"
@@ -143,7 +144,7 @@ class _Meter:
 
     def __init__(self, scheduler: Any, engine: _Engine) -> None:
         config = scheduler.vllm_config
-        priced = _cost(config)
+        self._cost = _cost(config) or cost.by_tokens(balance=_balance(config))
         self._scheduler = weakref.ref(scheduler)
         self._recorder = engine.recording.recorder
         self._hold = engine.hold
@@ -153,12 +154,11 @@ class _Meter:
             gpu_model=engine.devices[0].model if engine.devices else None,
             gpus=_gpus(config),
             pool=engine.recording.pool,
-            method="steps:roofline" if priced else "steps:tokens",
+            method=self._cost.method,
         )
-        self._knows_shares = priced is not None
         self.steps = Steps(
             gpus=self._served.gpus,
-            weigher=priced or cost.by_tokens(balance=_balance(config)),
+            cost=self._cost,
             opened=self._opened,
             report=self._report,
             now=engine.now,
@@ -223,17 +223,12 @@ class _Meter:
             cached_tokens=account.cached if is_read_for_all and part.waited is not None else None,
             output_tokens=written - known.written if ran and request.pooling_params is None else None,
             preemptions=request.num_preemptions - known.preemptions,
-            confidence=self._confidence(account),
+            confidence=semconv.HIGH if account.alone else self._cost.confidence,
             error=_error(request) if account.over else None,
             headers={name.lower(): value for name, value in (request.trace_headers or NOTHING).items()},
         )
         known.read, known.written, known.preemptions = read, written, request.num_preemptions
         return described
-
-    def _confidence(self, account: Account) -> str:
-        if account.alone:
-            return "high"
-        return "medium" if self._knows_shares else "low"
 
 
 def known_as(request_id: str) -> tuple[str, int]:

@@ -1,13 +1,8 @@
 """Continuous batching: a step is shared among the requests in it, and each request is a call of who has added it.
 
 The model runs in a thread of the library's, step by step, with tokens of many requests in each. A request has, of the
-time of a step on the devices, the part `weight / sum of all weights`, where
-
-    weight = tokens of it in the step + BALANCE / requests in the step
-
-The first term is what it computes, the second its part in reading the model's weights, which a step does once: as long
-as `BALANCE` tokens take to compute. Attention counts for nothing. So the shares of a step sum to the step, and what is
-between steps, and warming up, is nobody's.
+time of a step on the devices, its part of the sum of all weights (`_calls.cost`). So the shares of a step sum to the
+step, and what is between steps, and warming up, is nobody's.
 """
 
 from __future__ import annotations
@@ -20,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from pennytrace import semconv
-from pennytrace._calls import device_time
+from pennytrace._calls import cost, device_time
 from pennytrace._calls.device_time import Timed, Timing
 from pennytrace._calls.ending import end_with_the_process
 from pennytrace._calls.provider import Provider
@@ -29,10 +24,6 @@ from pennytrace.providers._transformers.models import devices_of
 from pennytrace.providers._transformers.work import Begun, begin, outcome
 
 OPERATION: Final = "generate_batch"
-_BALANCE: Final = {"cpu": 10.0}
-_BALANCE_OF_A_GPU: Final = 200.0
-"""FLOPs in the time in which a byte is read; the weights of BF16 that a token computes with have two of each."""
-_METHOD: Final = "steps:tokens"
 _SIBLING: Final = "__child#"
 """Between the id of a request and the number of a further sequence that it asked for."""
 _CANCELLED: Final = "cancelled"
@@ -44,8 +35,8 @@ class _Member(NamedTuple):
 
     request: _Request | None
     """None when it is not recorded: it has its share all the same."""
-    tokens: int
     is_prefill: bool
+    weight: float
 
 
 class _Request:
@@ -68,7 +59,8 @@ class _Request:
         self.ended = 0
         """Sequences that are complete, or given up."""
         self.error: str | None = None
-        self.confidence = device_time.HIGH
+        self.method = semconv.BY_TOKENS
+        self.confidence = semconv.HIGH
 
     def scheduled(self, id: str, before: int, writes: bool) -> None:
         """Note that it is in a step that begins now.
@@ -83,14 +75,15 @@ class _Request:
         self.steps += 1
         self.written[id] = self.written.get(id, 0) + writes
 
-    def charge(self, seconds: float, *, is_prefill: bool, confidence: str) -> None:
+    def charge(self, seconds: float, *, is_prefill: bool, method: str, confidence: str) -> None:
         """Charge a step that is done."""
         self.steps -= 1
+        self.method = method
         if is_prefill:
             self.prefill += seconds
         else:
             self.decode += seconds
-        if confidence != device_time.HIGH and self.confidence != device_time.LOW:
+        if confidence != semconv.HIGH and self.confidence != semconv.LOW:
             self.confidence = confidence
 
     @property
@@ -103,7 +96,7 @@ class _Request:
         begun = self.begun
         if begun is None:
             return
-        how = Timed(self.prefill + self.decode, self.prefill, _METHOD, self.confidence)
+        how = Timed(self.prefill + self.decode, self.prefill, self.method, self.confidence)
         end = outcome(begun, self._usage(begun.model.ranks), how, self.error)
         begun.call.finish(lambda: (end,))
 
@@ -133,6 +126,8 @@ class _Ledger:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.cancelled: set[str] = set()
+        self.cost: cost.Cost | None = None
+        """How the model's steps are shared; None until the first of them."""
         self._adding = 0
         self._requests: dict[str, _Request] = {}
 
@@ -179,17 +174,17 @@ class _Ledger:
                 request.written[id] = written
             self._close(request)
 
-    def charge(self, members: Sequence[_Member], balance: float, timed: Timed) -> None:
+    def charge(self, members: Sequence[_Member], by: cost.Cost, timed: Timed) -> None:
         """Share the time of a step among those that were in it."""
-        each = balance / len(members)
-        total = sum(member.tokens for member in members) + balance
+        each = timed.seconds / sum(member.weight for member in members)
         alone = len({id(member.request) for member in members}) == 1
-        confidence = timed.confidence if alone else device_time.LOW
+        confidence = by.confidence if not alone and timed.confidence != semconv.LOW else timed.confidence
         with self.lock:
-            for request, tokens, is_prefill in members:
+            for request, is_prefill, weight in members:
                 if request is not None:
-                    share = timed.seconds * (tokens + each) / total
-                    request.charge(share, is_prefill=is_prefill, confidence=confidence)
+                    request.charge(
+                        each * weight, is_prefill=is_prefill, method=by.method, confidence=confidence
+                    )
                     self._close(request)
 
     def _close(self, request: _Request) -> None:
@@ -301,21 +296,30 @@ def _leave_out(processor: Any) -> None:
 
 
 @never_break_the_host("beginning a step of continuous batching")
-def _begin_step(processor: Any, model: Any) -> tuple[_Ledger, Sequence[_Member], float, Timing] | None:
+def _begin_step(processor: Any, model: Any) -> tuple[_Ledger, Sequence[_Member], cost.Cost, Timing] | None:
     ledger = _ledgers.get(processor.output_router)
     if ledger is None:
         return None
-    members = _members(ledger, _in_this_step(processor.inputs_and_outputs))
+    devices = devices_of(model)
+    by = ledger.cost = ledger.cost or _cost(model, devices[0])
+    members = _members(ledger, _in_this_step(processor.inputs_and_outputs), by)
     if all(member.request is None for member in members):
         return None
-    devices = devices_of(model)
     timing = device_time.begin(devices, getattr(processor.inputs_and_outputs, "compute_stream", None))
-    return ledger, members, _BALANCE.get(devices[0].type, _BALANCE_OF_A_GPU), timing
+    return ledger, members, by, timing
+
+
+def _cost(model: Any, device: Any) -> cost.Cost:
+    balance = cost.CPU if device.type == "cpu" else cost.GPU
+    size = getattr(getattr(model, "dtype", None), "itemsize", None)
+    text = getattr(model.config, "get_text_config", lambda: model.config)()
+    found = size and cost.of_model(text, balance=balance, weight_bytes=size, cache_bytes=size)
+    return found or cost.by_tokens(balance=balance)
 
 
 @never_break_the_host("ending a step of continuous batching")
-def _end_step(ledger: _Ledger, members: Sequence[_Member], balance: float, timing: Timing) -> None:
-    timing.stop(functools.partial(ledger.charge, members, balance))
+def _end_step(ledger: _Ledger, members: Sequence[_Member], by: cost.Cost, timing: Timing) -> None:
+    timing.stop(functools.partial(ledger.charge, members, by))
 
 
 @never_break_the_host("reading what continuous batching delivers")
@@ -345,14 +349,14 @@ def _in_this_step(ios: Any) -> Sequence[Any]:
     return tuple((ios if pairs is None else pairs[ios.current_pair].host_io).requests_in_batch)
 
 
-def _members(ledger: _Ledger, batch: Sequence[Any]) -> Sequence[_Member]:
+def _members(ledger: _Ledger, batch: Sequence[Any], by: cost.Cost) -> Sequence[_Member]:
+    tokens = [one.query_length for one in batch]
+    before = [one.state.position_offset - own for one, own in zip(batch, tokens, strict=True)]
     members = []
     with ledger.lock:
-        for one in batch:
-            state, tokens = one.state, one.query_length
-            request = ledger.of(state.request_id)
-            before = state.position_offset - tokens
+        for one, ahead, weight in zip(batch, before, by.weights(tokens, before, sum(tokens)), strict=True):
+            request = ledger.of(one.state.request_id)
             if request is not None:
-                request.scheduled(state.request_id, before, one.has_new_token)
-            members.append(_Member(request, tokens, before < len(state.initial_tokens)))
+                request.scheduled(one.state.request_id, ahead, one.has_new_token)
+            members.append(_Member(request, ahead < len(one.state.initial_tokens), weight))
     return members

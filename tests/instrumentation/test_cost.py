@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pennytrace.engines.cost import Cost, by_tokens, of_model, weight_bytes
+from pennytrace._calls.cost import Cost, by_tokens, of_model, weight_bytes
 
 LLAMA_8B: dict[str, Any] = {
     "num_hidden_layers": 32,

@@ -1,4 +1,4 @@
-"""The analytic cost of a request in a step: how a step of an engine is shared among the requests in it.
+"""The analytic cost of a request in a step: how a step of many requests is shared among them.
 
 A step of a transformer computes, and reads memory. For a request with q tokens in the step, and a context of c tokens
 before it, computing takes
@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
+from pennytrace import semconv
 from pennytrace._guard import never_break_the_host
 
 GPU: Final = 200.0
@@ -75,9 +76,19 @@ class Cost:
     """For each step that wakes all experts."""
     waken: float = 0.0
     """The share of the experts that one token wakes."""
+    method: str = semconv.BY_ROOFLINE
+    """How shares are found by it, as the value of `pennytrace.gpu.method`."""
+    confidence: str = semconv.MEDIUM
+    """How sure the shares are that are found by it."""
 
     def weights(self, scheduled: Sequence[int], before: Sequence[int], tokens: int) -> list[float]:
-        """Return the weight of each request in a step: see `steps.Weigher`."""
+        """Return how much of a step is for each of the requests in it.
+
+        Args:
+            scheduled: The tokens that the step computes for each request.
+            before: The tokens of each request that were computed before.
+            tokens: All tokens that the step computes.
+        """
         if not scheduled:
             return []
         read = self.step + self.experts * min(1.0, tokens * self.waken)
@@ -106,7 +117,7 @@ def by_tokens(*, balance: float, weight_bytes: float = _DEFAULT_BYTES) -> Cost:
 
     The number of weights cancels out: a token computes 2 P, and a step reads P weights. Attention counts for nothing.
     """
-    return Cost(token=2.0, step=balance * weight_bytes)
+    return Cost(token=2.0, step=balance * weight_bytes, method=semconv.BY_TOKENS, confidence=semconv.LOW)
 
 
 @never_break_the_host("reading the size of a model")
