@@ -7,12 +7,16 @@ engines, and makes nothing in it. For 1, 32 and 256 running requests it prints m
 - `meter_us`: what our hooks add to it, in CPU time of the thread: around vLLM's methods less inside of them;
 - `share`: one by the other;
 - `share_of_20_ms`: what it would be of a step of 20 ms, as a model of 8 to 70 billion weights takes on its GPUs. The
-  tiny model's step is shorter than one of use, so the share of that is the smaller one.
+  tiny model's step is shorter than one of use, so the share of that is the smaller one;
+- `alone_us`: the same hooks on stand-ins of vLLM's classes, in a loop with nothing between steps. Between the steps
+  above the same cores compute the model, which drives all else out of their caches; where GPUs do that, the truth is
+  between the two.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -20,12 +24,15 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
 RUNNING: Final = (1, 32, 256)
 _TOKENS: Final = 60
 _STEP: Final = 0.02  # seconds
+_ALONE: Final = "--alone"
+_REPEATS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +42,7 @@ class Figures:
     running: int
     step_ms: float
     meter_us: float
+    alone_us: float
 
     @property
     def share(self) -> float:
@@ -68,7 +76,38 @@ def measure(running: Sequence[int] = RUNNING) -> list[Figures]:
             text=True,
             check=True,
         )
-    return [Figures(**figures) for figures in json.loads(done.stdout.splitlines()[-1])]
+    alone = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.engine", _ALONE, *map(str, running)],
+        env={**os.environ, "PENNYTRACE_SPOOL": "off", "PENNYTRACE_ENDPOINT": "http://127.0.0.1:9"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found = zip(*(json.loads(out.stdout.splitlines()[-1]) for out in (done, alone)), strict=True)
+    return [Figures(**figures, alone_us=round(us, 1)) for figures, us in found]
+
+
+def _alone(running: Sequence[int]) -> list[float]:
+    """Return what the hooks add to a step of each size, in microseconds: with the plugin less without it."""
+    from tests.instrumentation import engine_stub
+
+    def microseconds(count: int) -> float:
+        core = engine_stub.EngineCore(engine_stub.Config())
+        core.add(*(engine_stub.Request(f"chatcmpl-{number:032x}") for number in range(count)))
+        taken = []
+        for step in range(_REPEATS):
+            batch = {id: (1, 20 + step) for id in core.scheduler.requests}
+            core.done(core.issue({}, batch))
+            before = time.thread_time()
+            core.scheduler.schedule()
+            core.done(core.scheduler.next)
+            taken.append(time.thread_time() - before)
+        return statistics.median(taken) * 1e6
+
+    without = [microseconds(count) for count in running]
+    (plugin,) = entry_points(group="vllm.general_plugins", name="pennytrace")
+    plugin.load()()
+    return [microseconds(count) - base for count, base in zip(running, without, strict=True)]
 
 
 @dataclass(slots=True)
@@ -114,7 +153,7 @@ class _Clock:
         return timed
 
 
-def _inside(model: str, running: Sequence[int]) -> list[Figures]:
+def _inside(model: str, running: Sequence[int]) -> list[dict[str, float]]:
     from vllm import LLM, SamplingParams  # type: ignore[import-not-found, unused-ignore]
     from vllm.v1.core.sched.scheduler import Scheduler  # type: ignore[import-not-found, unused-ignore]
     from vllm.v1.engine.core import EngineCore  # type: ignore[import-not-found, unused-ignore]
@@ -137,11 +176,11 @@ def _inside(model: str, running: Sequence[int]) -> list[Figures]:
         llm.generate(prompts, sampling, use_tqdm=False)
         steps = [(step, meter) for number, step, meter in clock.steps if number == count]
         found.append(
-            Figures(
-                running=count,
-                step_ms=round(statistics.median(step for step, _ in steps) * 1e3, 3),
-                meter_us=round(statistics.median(meter for _, meter in steps) * 1e6, 1),
-            )
+            {
+                "running": count,
+                "step_ms": round(statistics.median(step for step, _ in steps) * 1e3, 3),
+                "meter_us": round(statistics.median(meter for _, meter in steps) * 1e6, 1),
+            }
         )
     return found
 
@@ -161,9 +200,10 @@ def _report() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        sys.stdout.write(
-            json.dumps([asdict(one) for one in _inside(sys.argv[1], list(map(int, sys.argv[2:])))])
-        )
-    else:
-        _report()
+    match sys.argv[1:]:
+        case []:
+            _report()
+        case [first, *counts] if first == _ALONE:
+            sys.stdout.write(json.dumps(_alone(list(map(int, counts)))))
+        case [first, *counts]:
+            sys.stdout.write(json.dumps(_inside(first, list(map(int, counts)))))
