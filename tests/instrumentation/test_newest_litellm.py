@@ -7,7 +7,8 @@ from typing import Final
 
 from tests.instrumentation.environments import run_beside
 
-NEWEST: Final = "litellm>=1.106"
+NEWEST: Final = "litellm>=1.106,<1.107"
+"""As far as its tests are true: from 1.109 on litellm does not send again by itself what found no answer."""
 _ITS_EXTRAS: Final = ("fastapi", "mcp", "orjson", "soundfile", "tenacity")
 """What its cache, its retries and its responses need, and what it does not bring."""
 

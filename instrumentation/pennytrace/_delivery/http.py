@@ -56,8 +56,10 @@ class HttpTransport:
 
     def send(self, content: bytes) -> Answer:
         """Post one body, compressed as the other side likes it best."""
+        # Here, in the sender's thread: it brings ssl and email. Whoever looks up a host needs the encoding.
         with in_one_piece():
-            from http.client import HTTPException  # here, in the sender's thread: it brings ssl and email
+            import encodings.idna  # noqa: F401
+            from http.client import HTTPException
 
         try:
             response = self._post(content)
