@@ -110,6 +110,12 @@ def translated(address: Address) -> Iterator[None]:
         raise StoreUnavailable(f"cannot open the store at {address}: {_first_line(error)}") from error
 
 
+def literal(text: str) -> str:
+    """Return a text as it stands in SQL."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
 def _kind(error: Error) -> type[StoreError]:
     if error.code in _CONTENT_FAULTS:
         return StoreRefused

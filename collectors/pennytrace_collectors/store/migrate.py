@@ -13,9 +13,10 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 
 from pennytrace_collectors.errors import StoreTooNew
-from pennytrace_collectors.store.client import Address
+from pennytrace_collectors.store.client import Address, literal
 from pennytrace_collectors.store.dialects import parameters
 from pennytrace_collectors.store.pricing import at_risk, in_force, priced, prices_in_force, rate_cards
+from pennytrace_collectors.store.repeats import REPEAT
 
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS $database.migrations
@@ -144,6 +145,7 @@ def _values(address: Address) -> dict[str, str]:
     return {
         **parameters(),
         "database": address.database,
+        "repeat": REPEAT,
         "priced": priced(f"{address.database}.usage", in_force(address.database)).rstrip(),
         "at_risk": at_risk(address.database).rstrip(),
         "rate_cards": rate_cards(prices_in_force(address.database)).rstrip(),
@@ -159,9 +161,4 @@ def _credentials(address: Address) -> str:
     """A server's dictionaries read its tables as the user who made them."""
     if not address.user:
         return ""
-    return f" USER {_literal(address.user)} PASSWORD {_literal(address.password)}"
-
-
-def _literal(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    return f" USER {literal(address.user)} PASSWORD {literal(address.password)}"

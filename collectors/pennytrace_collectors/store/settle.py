@@ -1,4 +1,4 @@
-"""Bring stored calls to their final state: price what waited for its rate card, and join what is one call."""
+"""Bring stored calls to their final state: price what waited for its rate card, and charge each call once."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pennytrace_collectors.store.cards import insert_composed, reload
 from pennytrace_collectors.store.client import Address
 from pennytrace_collectors.store.joins import join
 from pennytrace_collectors.store.pricing import again
+from pennytrace_collectors.store.repeats import leave_out_repeats
 from pennytrace_collectors.store.scripts import ANY_MONTHS, settle_sql
 
 _COLUMNS: Final = (
@@ -35,12 +36,13 @@ _GPU: Final = "gpu:"  # see views/35_unresolved.sql
 
 
 def settle(client: Client, address: Address, catalog: Catalog) -> None:
-    """Resolve the models that loads have left unresolved, price their calls, and join those that an engine told of.
+    """Resolve the models that loads have left unresolved, price their calls, and charge each call once.
 
     The work lists are cleared last, so that a settle that was cut off is done again by the next one.
     """
     _price_new_models(client, address, catalog)
-    join(client, address)
+    leave_out_repeats(client, address)
+    join(client, address)  # to what is charged, so after it
 
 
 def _price_new_models(client: Client, address: Address, catalog: Catalog) -> None:

@@ -29,9 +29,9 @@ SELECT started_at, trace_id, span_id, service, environment, lost_calls AS calls,
 FROM $database.usage
 WHERE lost_calls > 0;
 
--- Calls that came long after they were made, when the engine that served them has told its part: see settle/due.sql.
+-- Calls that came long after they were made, when others have told their part of them: see settle/due.sql and repeats_due.sql.
 CREATE MATERIALIZED VIEW $database.note_late_hours TO $database.late_hours AS
 SELECT toStartOfHour(toDateTime(started_at, 'UTC')) AS hour, now64(3) AS noted_at
 FROM $database.usage
-WHERE response_key != 0 AND gpu_source = '' AND started_at < now() - INTERVAL 10 MINUTE
+WHERE gpu_source != 'engine' AND started_at < now() - INTERVAL 10 MINUTE
 GROUP BY hour;

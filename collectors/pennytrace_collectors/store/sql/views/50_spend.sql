@@ -66,9 +66,10 @@ WHERE left_out = '' AND (batch_total = 0 OR batch_key NOT IN (SELECT batch_key F
 -- What is stored and not charged, and why.
 CREATE OR REPLACE VIEW $database.left_out AS
 SELECT
-    started_at,
-    lower(hex(trace_id)) AS trace_id,
-    lower(hex(span_id)) AS span_id,
+    calls.started_at AS started_at,
+    lower(hex(calls.trace_id)) AS trace_id,
+    lower(hex(calls.span_id)) AS span_id,
+    scope,
     operation,
     provider,
     if(response_model != '', response_model, request_model) AS model,
@@ -81,7 +82,18 @@ SELECT
     currency,
     if(status = 'unpriced', NULL, billed_cost) AS billed_cost,
     billing_currency,
-    if(left_out != '', toString(left_out), 'the total of a batch whose calls are charged one by one') AS left_out_because,
+    multiIf(
+        repeats.reason != '', toString(repeats.reason),
+        left_out != '', toString(left_out),
+        'the total of a batch whose calls are charged one by one'
+    ) AS left_out_because,
+    if(repeats.reason = '', '', lower(hex(repeats.counted_at_trace_id))) AS counted_at_trace_id,  -- where it is charged instead
+    if(repeats.reason = '', '', lower(hex(repeats.counted_at_span_id))) AS counted_at_span_id,
     batch_key
-FROM $database.calls FINAL
-WHERE left_out != '' OR batch_total = 1 AND batch_key IN (SELECT batch_key FROM $database.batch_lines);
+FROM
+(
+    SELECT *, billed_cost FROM $database.calls FINAL
+    WHERE left_out != '' OR batch_total = 1 AND batch_key IN (SELECT batch_key FROM $database.batch_lines)
+) AS calls
+LEFT JOIN (SELECT * FROM $database.repeats FINAL) AS repeats
+    ON left_out = '$repeat' AND repeats.started_at = calls.started_at AND repeats.trace_id = calls.trace_id AND repeats.span_id = calls.span_id;
