@@ -233,12 +233,15 @@ def _why(span: Told, winner: Told, nests: _Nests) -> str:
 
 def _spender(winner: Told, knowing: Collection[Told]) -> Who:
     others = sorted(knowing, key=lambda span: (span is winner, span.began, span.id))
-    feature = max(
-        others, key=lambda span: (bool(span.who.feature), _NAMED.get(span.who.feature_source, _OTHERS))
-    ).who
+    # Of equals the one nearest to the call: `max` takes the first.
+    named = max(reversed(others), key=lambda span: (bool(span.who.feature), _named(span))).who
     tags: dict[str, str] = {}
     said = dict.fromkeys(("team", "customer", "user", "session"), "")
     for span in others:  # the innermost last, and the one that is charged after all others
         tags |= span.who.tags
         said |= {name: value for name in said if (value := getattr(span.who, name))}
-    return Who(feature.feature, feature.feature_source, tags=tags, **said)
+    return Who(named.feature, named.feature_source, tags=tags, **said)
+
+
+def _named(span: Told) -> int:
+    return _NAMED.get(span.who.feature_source, _OTHERS)

@@ -101,7 +101,7 @@ class _Stored:
 
 def _stored(row: Sequence[Any]) -> _Stored:
     trace, span, parent, response, scope, service, began, ended, kind, models = row[:10]
-    read, written, quality, details, is_charged, is_closed, who, at_trace, at_span, because = row[10:]
+    read, written, _, quality, details, is_charged, is_closed, who, at_trace, at_span, because = row[10:]
     told = Told(
         id=Id(trace, span),
         parent=parent,

@@ -13,8 +13,10 @@ SELECT
     arrayFilter(name -> name != '', arrayMap(name -> lower(arrayElement(splitByChar('/', toString(name)), -1)),
         [request_model, response_model])) AS models,
     toInt64(input_tokens), toInt64(output_tokens),
-    multiIf(usage_fault != '' OR usage_source = 'missing', 0, usage_source = 'measured', 2, 1) AS quality,
-    length(meters),
+    -- By what the span itself said: what it has from an engine depends on which of them was joined.
+    gpu_source = 'joined' AND usage_method = 'engine' AS has_usage_of_engine,
+    multiIf(usage_fault != '' OR usage_source = 'missing' OR has_usage_of_engine, 0, usage_source = 'measured', 2, 1) AS quality,
+    if(has_usage_of_engine, 0, length(arrayFilter(meter -> gpu_source != 'joined' OR meter != 'gpu_seconds', meters))) AS details,
     left_out = '' AS is_charged,
     left_out = '' AND 9999999999999 - version % 10000000000000 <= months.closed_ms AS is_closed,
     (toString(feature), toString(feature_source), toString(team), toString(customer), user, session, CAST(tags AS Map(String, String))) AS who,
