@@ -28,7 +28,7 @@ from pennytrace_collectors.orders import Order, OrderFolder, OrderWork, Steps
 from pennytrace_collectors.receive import http, rpc
 from pennytrace_collectors.receive.address import Address
 from pennytrace_collectors.receive.intake import Intake
-from pennytrace_collectors.receive.listen import listen
+from pennytrace_collectors.receive.listen import allowed, listen
 from pennytrace_collectors.refused import Refused, waiting
 from pennytrace_collectors.replay import Replaying, refused_folder
 
@@ -213,6 +213,7 @@ async def _listen(
 ) -> Mapping[str, int]:
     """Start every listener that is wanted, return the ports by name; leaving `listeners` closes them all."""
     ports: dict[str, int] = {}
+    manners = allowed()
     closing: list[Callable[[], Coroutine[None, None, None]]] = []
     listeners.push_async_callback(_close_all, closing)
     if settings.grpc is not None:
@@ -221,7 +222,7 @@ async def _listen(
         closing.append(functools.partial(server.stop, _GRACE_S))
     for name, bound in sockets.items():
         ports[name] = bound.getsockname()[1]
-        listener = await listen(apps[name], bound, grace_s=_GRACE_S)
+        listener = await listen(apps[name], bound, grace_s=_GRACE_S, manners=manners)
         closing.append(listener.close)
     return ports
 
