@@ -77,6 +77,9 @@ class _Totals:
     torn: int = 0
     failure: str = ""
     failed_at: float = 0.0
+    too_large: int = 0
+    """The size of the record that there was no room for when the last was refused."""
+    too_large_at: float = float("-inf")
 
 
 @dataclass(slots=True)
@@ -244,6 +247,7 @@ class Journal:
             raise JournalUnwritable("the journal is closed")
         size = framed_size(body_bytes)
         if self._totals.bytes + size > self._limits.total_bytes:
+            self._totals.too_large, self._totals.too_large_at = size, time.monotonic()
             raise JournalFull(self._full())
         self._totals.bytes += size
 
@@ -256,11 +260,12 @@ class Journal:
     def _refusal(self) -> str:
         if not self._writer.is_alive():
             return "the journal is closed"
-        if self._totals.bytes >= self._limits.total_bytes * 0.99:
-            return self._full()
         # Nobody may be sending any more, just because this says no: so it stops saying no after a while.
-        recent = time.monotonic() - self._totals.failed_at < _FAILURE_MATTERS_S
-        return self._totals.failure if recent else ""
+        since = time.monotonic() - _FAILURE_MATTERS_S
+        large = self._totals.too_large if self._totals.too_large_at > since else 0
+        if self._totals.bytes + large > self._limits.total_bytes * (1.0 if large else 0.99):
+            return self._full()
+        return self._totals.failure if self._totals.failed_at > since else ""
 
     def _oldest_at(self) -> float | None:
         if self._sealed:
