@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 from urllib.error import HTTPError, URLError
@@ -15,17 +16,21 @@ from pennytrace.errors import PennytraceError
 from pennytrace.finding import Finding
 from pennytrace_collectors import running
 from pennytrace_collectors.pricelist.sources import in_use, supplement_checked
+from pennytrace_collectors.refused import waiting
+from pennytrace_collectors.replay import refused_folder
 from pennytrace_collectors.reports import Period, PriceList, Spend, open_reader, read_spend, shown
 
 _AREA: Final = "collector"
 _TIMEOUT_S: Final = 2
 _OLD: Final = timedelta(days=45)
+_LONGEST: Final = 300
+"""Characters of a finding that quotes the store."""
 
 
 def check() -> Sequence[Finding]:
     """Findings about the collector of the default state folder; nothing is changed."""
     state = running.state_folder(None)
-    return [*_collector(state), *_store(state)]
+    return [*_collector(state), *_refused(state), *_store(state)]
 
 
 def _collector(state: Path) -> Iterator[Finding]:
@@ -53,6 +58,21 @@ def _collector(state: Path) -> Iterator[Finding]:
         what=f"process {collector.pid} does not accept spans at {collector.http}: {reasons}",
         advice="look at what it says; it takes spans again by itself when the cause is gone",
     )
+
+
+def _refused(state: Path) -> Iterator[Finding]:
+    """What waits in the folder of refused bodies, by what the store said of it."""
+    found = sorted(waiting(refused_folder(state)), key=lambda one: one.kind)
+    for _, same in groupby(found, key=lambda one: one.kind):
+        bodies = list(same)
+        spans = sum(one.spans or 0 for one in bodies)
+        yield Finding(
+            area=_AREA,
+            state="warning",
+            what=f"{len(bodies):,} bodies with {spans:,} spans were refused by the store and are set aside: "
+            f"{bodies[-1].reason or 'the reason is not known'}"[:_LONGEST],
+            advice="`pennytrace refused list` shows them, `replay` tries them again, `drop` gives them up",
+        )
 
 
 def _health(url: str) -> tuple[int, str]:

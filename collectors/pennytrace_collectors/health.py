@@ -10,15 +10,17 @@ from pennytrace_collectors.metrics import lag_s
 from pennytrace_collectors.receive.http import JSON, Reply
 
 
-def health(journal: JournalState, loader: LoaderState) -> Reply:
+def health(journal: JournalState, loader: LoaderState, refused: int) -> Reply:
     """Answer 200 while bodies are taken and 503 while they are not, with the reasons.
 
     A store that is away is a warning, not a reason: bodies are still taken, and wait in the journal.
     """
     reasons = [journal.refusing] if journal.refusing else []
     warnings = [f"loading fails: {loader.failure}"] if loader.failure else []
-    if loader.refused_bodies:
-        warnings.append(f"the store refused {loader.refused_bodies} bodies, which are set aside in 'refused'")
+    if refused:
+        warnings.append(
+            f"{refused} bodies that the store refused are set aside: see `pennytrace refused list`"
+        )
     document = {
         "status": "refusing" if reasons else "accepting",
         "reasons": reasons,

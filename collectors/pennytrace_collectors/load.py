@@ -101,6 +101,23 @@ class NoErrands:
         """Nothing was begun."""
 
 
+class Several:
+    """Errands of several kinds, a bit of each in turn."""
+
+    def __init__(self, *errands: Errands) -> None:
+        """Do all of `errands`."""
+        self._errands = errands
+
+    def step(self) -> bool:
+        """Do a bit of each."""
+        return any([errands.step() for errands in self._errands])
+
+    def stop(self) -> None:
+        """Leave each."""
+        for errands in self._errands:
+            errands.stop()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How often the loader does what, in seconds."""

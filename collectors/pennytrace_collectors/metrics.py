@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -13,6 +14,7 @@ from prometheus_client.registry import Collector
 from pennytrace_collectors.journal import JournalState
 from pennytrace_collectors.load import LoaderState
 from pennytrace_collectors.receive.intake import Tally
+from pennytrace_collectors.refused import Refused
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -23,25 +25,34 @@ class _Readings(Collector):
     """Turns the parts' states into metrics."""
 
     def __init__(
-        self, tally: Tally, journal: Callable[[], JournalState], loader: Callable[[], LoaderState]
+        self,
+        tally: Tally,
+        journal: Callable[[], JournalState],
+        loader: Callable[[], LoaderState],
+        refused: Callable[[], Sequence[Refused]],
     ) -> None:
         self._tally = tally
         self._journal = journal
         self._loader = loader
+        self._refused = refused
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics as of now."""
         yield from _received(self._tally)
         yield from _journaled(self._journal())
         yield from _loaded(self._loader())
+        yield from _set_aside(self._refused())
 
 
 def exposition(
-    tally: Tally, journal: Callable[[], JournalState], loader: Callable[[], LoaderState]
+    tally: Tally,
+    journal: Callable[[], JournalState],
+    loader: Callable[[], LoaderState],
+    refused: Callable[[], Sequence[Refused]],
 ) -> Callable[[], bytes]:
     """Return a function that writes all metrics as of the moment when it is called."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Readings(tally, journal, loader))
+    registry.register(_Readings(tally, journal, loader, refused))
     return lambda: generate_latest(registry)
 
 
@@ -87,6 +98,18 @@ def _loaded(loader: LoaderState) -> Iterator[Metric]:
     )
     for name, value in sorted(loader.figures.items()):
         yield _gauge(name, "Counted by the store when it was last settled.", value)
+
+
+def _set_aside(refused: Sequence[Refused]) -> Iterator[Metric]:
+    waiting = GaugeMetricFamily(
+        _PREFIX + "refused_waiting",
+        "Bodies that the store refused, waiting to be replayed or dropped, by ClickHouse's code.",
+        labels=["reason"],
+    )
+    for kind, bodies in sorted(Counter(one.kind for one in refused).items()):
+        waiting.add_metric([kind], bodies)
+    yield waiting
+    yield _gauge("refused_waiting_bytes", "Bytes of these bodies.", sum(one.bytes for one in refused))
 
 
 def _counter(name: str, what: str, value: int) -> Metric:

@@ -22,13 +22,15 @@ from pennytrace_collectors import running
 from pennytrace_collectors.errors import CollectorError, StoreUnavailable
 from pennytrace_collectors.health import health
 from pennytrace_collectors.journal import Journal, Limits
-from pennytrace_collectors.load import Errands, Loader, NoErrands, Store
+from pennytrace_collectors.load import Errands, Loader, NoErrands, Several, Store
 from pennytrace_collectors.metrics import CONTENT_TYPE, exposition
 from pennytrace_collectors.orders import Order, OrderFolder, OrderWork, Steps
 from pennytrace_collectors.receive import http, rpc
 from pennytrace_collectors.receive.address import Address
 from pennytrace_collectors.receive.intake import Intake
-from pennytrace_collectors.receive.listen import listen
+from pennytrace_collectors.receive.listen import allowed, listen
+from pennytrace_collectors.refused import Refused, waiting
+from pennytrace_collectors.replay import Replaying, refused_folder
 
 _log = logging.getLogger(__name__)
 
@@ -119,12 +121,14 @@ async def _collect(settings: Settings, parts: Parts[S], say: Callable[[str], Non
         loader = Loader(
             journal,
             lambda: store or open_store(),
-            refused=settings.state / "refused",
-            errands=_orders(settings, store, parts),
+            refused=refused_folder(settings.state),
+            errands=Several(
+                Replaying(refused_folder(settings.state), journal.adopt), _orders(settings, store, parts)
+            ),
         )
         intake = Intake(journal)
         stack.callback(intake.close)
-        apps = {"http": http.application(intake, _pages(intake, journal, loader))}
+        apps = {"http": http.application(intake, _pages(settings, intake, journal, loader))}
         if store is not None and settings.sql is not None:
             apps["sql"] = parts.sql_port(store)
         async with AsyncExitStack() as listeners:
@@ -189,10 +193,13 @@ def _orders(settings: Settings, store: S | None, parts: Parts[S]) -> Errands:
     return OrderWork(OrderFolder(settings.state / "orders"), functools.partial(parts.perform, store))
 
 
-def _pages(intake: Intake, journal: Journal, loader: Loader) -> Mapping[str, http.Page]:
-    metrics = exposition(intake.tally, journal.state, loader.state)
+def _pages(settings: Settings, intake: Intake, journal: Journal, loader: Loader) -> Mapping[str, http.Page]:
+    def refused() -> Sequence[Refused]:
+        return waiting(refused_folder(settings.state))
+
+    metrics = exposition(intake.tally, journal.state, loader.state, refused)
     return {
-        "/health": lambda: health(journal.state(), loader.state()),
+        "/health": lambda: health(journal.state(), loader.state(), len(refused())),
         "/metrics": lambda: http.Reply(200, CONTENT_TYPE, metrics()),
     }
 
@@ -206,6 +213,7 @@ async def _listen(
 ) -> Mapping[str, int]:
     """Start every listener that is wanted, return the ports by name; leaving `listeners` closes them all."""
     ports: dict[str, int] = {}
+    manners = allowed()
     closing: list[Callable[[], Coroutine[None, None, None]]] = []
     listeners.push_async_callback(_close_all, closing)
     if settings.grpc is not None:
@@ -214,7 +222,7 @@ async def _listen(
         closing.append(functools.partial(server.stop, _GRACE_S))
     for name, bound in sockets.items():
         ports[name] = bound.getsockname()[1]
-        listener = await listen(apps[name], bound, grace_s=_GRACE_S)
+        listener = await listen(apps[name], bound, grace_s=_GRACE_S, manners=manners)
         closing.append(listener.close)
     return ports
 

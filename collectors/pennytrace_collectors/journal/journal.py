@@ -18,7 +18,7 @@ from pennytrace_collectors.errors import JournalError, JournalFull, JournalUnwri
 from .disk import Disk, LocalDisk
 from .lock import FolderLock, lock_folder
 from .record import framed_size
-from .segment import SUFFIX, Content, OpenSegment, Segment, last_number, left_behind, read
+from .segment import Content, OpenSegment, Segment, adopted, last_number, left_behind, path_of, read
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +77,9 @@ class _Totals:
     torn: int = 0
     failure: str = ""
     failed_at: float = 0.0
+    too_large: int = 0
+    """The size of the record that there was no room for when the last was refused."""
+    too_large_at: float = float("-inf")
 
 
 @dataclass(slots=True)
@@ -91,7 +94,7 @@ class _Wishes:
 class Journal:
     """A folder of bodies that are acknowledged but not yet loaded.
 
-    `append` is called on one event loop; `take`, `read` and `remove` on one loading thread; the rest on any.
+    `append` is called on one event loop; `take`, `read`, `remove` and `adopt` on one loading thread; the rest on any.
     """
 
     def __init__(self, folder: Path, *, disk: Disk | None = None, limits: Limits | None = None) -> None:
@@ -173,6 +176,26 @@ class Journal:
             self._sealed.remove(segment)
             self._totals.bytes -= segment.size
 
+    def adopt(self, path: Path) -> bool:
+        """Take a file of records over as the newest segment; return False when there is no room for it now.
+
+        The file is gone from where it was when this returns True; a crash leaves it there or here, never in both.
+
+        Raises:
+            FileNotFoundError: It is not there any more.
+            OSError: It cannot be moved.
+        """
+        size = path.stat().st_size
+        with self._lock:
+            if self._totals.bytes and self._totals.bytes + size > self._limits.total_bytes:
+                return False
+            segment = adopted(path, self._folder, self._next_number())
+            self._sealed.append(segment)
+            self._totals.bytes += segment.size
+            self._news.notify()
+        self._disk.sync_folder(self._folder)
+        return True
+
     def drain(self) -> None:
         """From now on `take` waits only for the segment being written, and returns None after the last."""
         with self._lock:
@@ -224,6 +247,7 @@ class Journal:
             raise JournalUnwritable("the journal is closed")
         size = framed_size(body_bytes)
         if self._totals.bytes + size > self._limits.total_bytes:
+            self._totals.too_large, self._totals.too_large_at = size, time.monotonic()
             raise JournalFull(self._full())
         self._totals.bytes += size
 
@@ -236,16 +260,21 @@ class Journal:
     def _refusal(self) -> str:
         if not self._writer.is_alive():
             return "the journal is closed"
-        if self._totals.bytes >= self._limits.total_bytes * 0.99:
-            return self._full()
         # Nobody may be sending any more, just because this says no: so it stops saying no after a while.
-        recent = time.monotonic() - self._totals.failed_at < _FAILURE_MATTERS_S
-        return self._totals.failure if recent else ""
+        since = time.monotonic() - _FAILURE_MATTERS_S
+        large = self._totals.too_large if self._totals.too_large_at > since else 0
+        if self._totals.bytes + large > self._limits.total_bytes * (1.0 if large else 0.99):
+            return self._full()
+        return self._totals.failure if self._totals.failed_at > since else ""
 
     def _oldest_at(self) -> float | None:
         if self._sealed:
             return self._sealed[0].oldest_at
         return self._open_since[0] if self._open_since else None
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
 
     def _nothing_to_wait_for(self) -> bool:
         return not self._writer.is_alive() or (self._draining and self._open_since is None)
@@ -305,9 +334,9 @@ class Journal:
     def _opened(self) -> OpenSegment:
         if self._open is None:
             now = time.time()
-            path = self._folder / f"{self._number + 1:016d}{SUFFIX}"
-            self._open = OpenSegment(path, self._disk, now=now)
-            self._number += 1
+            with self._lock:
+                number = self._next_number()
+            self._open = OpenSegment(path_of(self._folder, number), self._disk, now=now)
             with self._lock:
                 self._open_since = (now, time.monotonic())
                 self._news.notify()

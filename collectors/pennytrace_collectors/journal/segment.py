@@ -125,6 +125,22 @@ def left_behind(folder: Path) -> tuple[Segment, ...]:
     return tuple(_left(path) for path in sorted(folder.glob(f"*{SUFFIX}")))
 
 
+def path_of(folder: Path, number: int) -> Path:
+    """Return where the segment of a number is."""
+    return folder / f"{number:016d}{SUFFIX}"
+
+
+def adopted(path: Path, folder: Path, number: int) -> Segment:
+    """Move a file of records into a journal's folder, and return it as a segment whose end may be torn.
+
+    Raises:
+        OSError: It cannot be moved; it is where it was.
+    """
+    target = path_of(folder, number)
+    os.rename(path, target)
+    return _left(target)
+
+
 def last_number(folder: Path) -> int:
     """Return the highest number of a segment or of a torn end in this folder; 0 when there is none."""
     names = (path.stem for path in folder.iterdir() if path.suffix in (SUFFIX, TORN_SUFFIX))

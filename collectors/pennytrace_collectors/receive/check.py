@@ -12,6 +12,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
 from pennytrace_collectors.errors import Malformed
 
+from .guard import guard
+
 _NO_TRACE_ID: Final = bytes(16)
 _NO_SPAN_ID: Final = bytes(8)
 
@@ -38,6 +40,7 @@ def check(body: bytes) -> Checked:
     Raises:
         Malformed: It is not an ExportTraceServiceRequest.
     """
+    guard(body, ExportTraceServiceRequest.DESCRIPTOR)
     try:
         request = ExportTraceServiceRequest.FromString(body)
     except DecodeError as error:
@@ -52,10 +55,12 @@ def check_request(request: ExportTraceServiceRequest, body: bytes | None = None)
     """Check a decoded request; `body` is its serialised form when there is one already."""
     groups = list(_groups(request))
     total = sum(len(group.spans) for group in groups)
-    bad = [group for group in groups if not all(map(_has_ids, group.spans))]
+    bad = [group for group in groups if not all(map(_is_good, group.spans))]
     if not bad:
         return Checked(request.SerializeToString() if body is None else body, spans=total)
     kept = total - sum(map(_keep_good, bad))
+    if kept == total:
+        return Checked(request.SerializeToString(), spans=total)
     reason = (
         f"{total - kept} of {total} spans were rejected: "
         "a trace_id must have 16 bytes and a span_id 8, not all of them zero"
@@ -68,15 +73,25 @@ def _groups(request: ExportTraceServiceRequest) -> Iterator[ScopeSpans]:
         yield from resource.scope_spans
 
 
+def _is_good(span: Span) -> bool:
+    return _has_ids(span) and len(span.parent_span_id) in (0, 8)
+
+
 def _has_ids(span: Span) -> bool:
     trace_id, span_id = span.trace_id, span.span_id
     return len(trace_id) == 16 and len(span_id) == 8 and trace_id != _NO_TRACE_ID and span_id != _NO_SPAN_ID
 
 
 def _keep_good(group: ScopeSpans) -> int:
-    """Remove the spans without usable ids and return how many they were."""
+    """Remove the spans without usable ids, and return how many they were; a parent's id that is none is forgotten.
+
+    Who called whom is not worth a call's cost.
+    """
     good = [span for span in group.spans if _has_ids(span)]
     rejected = len(group.spans) - len(good)
+    for span in good:
+        if len(span.parent_span_id) not in (0, 8):
+            span.ClearField("parent_span_id")
     kept = ScopeSpans(spans=good)
     group.ClearField("spans")
     group.spans.extend(kept.spans)

@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
-from pennytrace_collectors.errors import BadRequest, Overloaded
+from pennytrace_collectors.errors import BadRequest, Overloaded, TooLarge
 
 from .budget import Budget
 from .check import Checked
+from .guard import LARGE
 from .signals import TRACES, Signal
 
 Wire = Literal["http/protobuf", "http/json", "grpc"]
@@ -22,6 +23,8 @@ _LARGE_JSON: Final = 64 * 1024
 
 MEBIBYTE: Final = 1024**2
 BODY_BYTES: Final = 64 * MEBIBYTE
+JSON_BYTES: Final = 16 * MEBIBYTE
+"""Read, JSON takes some thirty times its size."""
 IN_FLIGHT_BYTES: Final = 512 * MEBIBYTE
 
 
@@ -63,8 +66,8 @@ class Intake:
         self.budget = budget or Budget(IN_FLIGHT_BYTES, body_bytes=BODY_BYTES)
         self.tally = Tally()
         self._log = log
-        # One thread: JSON is slow to read and large when read, so bodies take turns.
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="otlp-json")
+        # One thread: what is slow to read is also large when read, so bodies take turns.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="otlp-large")
 
     def count_request(self, protocol: Wire) -> None:
         """Count a request that has arrived."""
@@ -81,17 +84,25 @@ class Intake:
             Malformed: The body is not OTLP; nothing of it is kept.
             Overloaded: It cannot be kept now; nothing of it is.
         """
-        return await self._keep(signal.check(body))
+        # From here on reading it would hold up the event loop.
+        if len(body) < LARGE:
+            return await self._keep(signal.check(body))
+        loop = asyncio.get_running_loop()
+        return await self._keep(await loop.run_in_executor(self._reader, signal.check, body))
 
     async def accept_json(self, body: bytes, signal: Signal = TRACES) -> Checked:
-        """Keep a JSON body of a signal as protobuf; promises and raises what `accept_protobuf` does."""
+        """Keep a JSON body of a signal as protobuf; promises and raises what `accept_protobuf` does, and TooLarge."""
+        if len(body) > JSON_BYTES:
+            raise TooLarge(
+                f"the body is larger than the {JSON_BYTES} bytes that JSON may have; send protobuf"
+            )
         if len(body) < _LARGE_JSON:
             return await self._keep(signal.check_json(body))
         loop = asyncio.get_running_loop()
         return await self._keep(await loop.run_in_executor(self._reader, signal.check_json, body))
 
     def close(self) -> None:
-        """Stop the thread that reads JSON."""
+        """Stop the thread that reads what is large."""
         self._reader.shutdown()
 
     async def _keep(self, checked: Checked) -> Checked:

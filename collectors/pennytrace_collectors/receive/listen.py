@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +13,12 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-_IDLE_CONNECTION_S: Final = 75
-"""Longer than exporters wait between two batches, so that they do not meet a connection being closed."""
+from .connection import Manners, with_manners
+
+_MOST_FILES: Final = 16_384
+"""Files and connections that a collector asks for; many systems begin with 1,024 and allow more on demand."""
+_OWN_FILES: Final = 256
+"""What the journal, the embedded store and gRPC keep open besides."""
 
 
 class _Server(uvicorn.Server):
@@ -37,11 +42,33 @@ class Listener:
         await self._task
 
 
-async def listen(app: ASGIApp, bound: socket.socket, *, grace_s: int) -> Listener:
+def allowed() -> Manners:
+    """Raise this process's limit of open files as far as that is possible; return what one listener may hold of it.
+
+    The rest is for the other listeners and for the files of the journal and the store, which must never be out of them
+    because of clients that only hold on.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    files = _MOST_FILES if soft == resource.RLIM_INFINITY else soft
+    return Manners(connections=max(16, min((files - _OWN_FILES) // 3, Manners().connections)))
+
+
+async def listen(
+    app: ASGIApp,
+    bound: socket.socket,
+    *,
+    grace_s: int,
+    manners: Manners = Manners(),  # noqa: B008 - it is frozen
+) -> Listener:
     """Serve `app` on a bound socket; when it closes, requests in flight have `grace_s` seconds to finish."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=with_manners(manners),
         ws="none",
         loop="asyncio",
         log_config=None,
@@ -50,7 +77,7 @@ async def listen(app: ASGIApp, bound: socket.socket, *, grace_s: int) -> Listene
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        timeout_keep_alive=_IDLE_CONNECTION_S,
+        timeout_keep_alive=manners.idle_s,
         timeout_graceful_shutdown=grace_s,
         backlog=2048,
     )

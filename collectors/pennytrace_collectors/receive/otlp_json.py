@@ -14,6 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from pennytrace_collectors.errors import Malformed
 
+from .guard import guard_json
+
 _ID_KEYS: Final = ("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id")
 
 
@@ -56,6 +58,7 @@ def parse_metrics(body: bytes) -> ExportMetricsServiceRequest:
 
 
 def _document(body: bytes, key: str) -> dict[str, Any]:
+    guard_json(body)
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -21,6 +21,7 @@ from pennytrace_collectors.errors import Malformed
 from pennytrace_collectors.journal import carried
 
 from .check import Checked
+from .guard import guard
 
 _OURS: Final = ("hw.", "pennytrace.gpu.")
 _INTERVALS: Final = frozenset(
@@ -49,6 +50,7 @@ def check_points(body: bytes) -> Checked:
     Raises:
         Malformed: It is not an ExportMetricsServiceRequest.
     """
+    guard(body, ExportMetricsServiceRequest.DESCRIPTOR)
     try:
         request = ExportMetricsServiceRequest.FromString(body)
     except DecodeError as error:

@@ -15,6 +15,15 @@ from .signals import SIGNALS, Signal, not_collected
 from .status import encode, failure
 
 _OTHER_SERVICES: Final = {"opentelemetry.proto.collector.logs.v1.LogsService": "logs"}
+_TIMES: Final = (
+    # A client that connects and says nothing, or not what HTTP/2 begins with.
+    ("grpc.server_handshake_timeout_ms", 15_000),
+    # One that asks for nothing is sent away, which clients understand: they connect again with their next call.
+    ("grpc.max_connection_idle_ms", 300_000),
+    # One that is gone without having said so.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
 _DETAILS: Final = "grpc-status-details-bin"
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -33,6 +42,7 @@ def server(intake: Intake, address: Address) -> tuple[grpc.aio.Server, int]:
             ("grpc.max_receive_message_length", BODY_BYTES),
             # Without it two collectors would share the port, each getting some of the traffic.
             ("grpc.so_reuseport", 0),
+            *_TIMES,
         ],
         compression=None,
     )

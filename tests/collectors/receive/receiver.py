@@ -15,6 +15,7 @@ from pennytrace_collectors.receive import http as otlp_http
 from pennytrace_collectors.receive import rpc
 from pennytrace_collectors.receive.address import Address
 from pennytrace_collectors.receive.budget import Budget
+from pennytrace_collectors.receive.connection import Manners
 from pennytrace_collectors.receive.intake import Intake
 from pennytrace_collectors.receive.listen import listen
 
@@ -73,10 +74,12 @@ _Started = tuple[Receiver, asyncio.AbstractEventLoop, asyncio.Event]
 
 
 @contextmanager
-def receiving(*, budget: Budget | None = None, body_time_s: float = 30.0) -> Iterator[Receiver]:
+def receiving(
+    *, budget: Budget | None = None, body_time_s: float = 30.0, manners: Manners | None = None
+) -> Iterator[Receiver]:
     """Run both listeners until the block ends."""
     started: Future[_Started] = Future()
-    thread = threading.Thread(target=asyncio.run, args=(_serve(started, budget, body_time_s),))
+    thread = threading.Thread(target=asyncio.run, args=(_serve(started, budget, body_time_s, manners),))
     thread.start()
     try:
         receiver, loop, stop = started.result(30)
@@ -86,13 +89,16 @@ def receiving(*, budget: Budget | None = None, body_time_s: float = 30.0) -> Ite
         thread.join()
 
 
-async def _serve(started: Future[_Started], budget: Budget | None, body_time_s: float) -> None:
+async def _serve(
+    started: Future[_Started], budget: Budget | None, body_time_s: float, manners: Manners | None
+) -> None:
     memory = Memory()
     intake = Intake(memory, budget=budget)
     bound = Address("127.0.0.1", 0, "--http").bind()
     port: int = bound.getsockname()[1]
     pages = {"/health": lambda: otlp_http.Reply(200, "text/plain", b"well")}
-    listener = await listen(otlp_http.application(intake, pages, body_time_s=body_time_s), bound, grace_s=1)
+    app = otlp_http.application(intake, pages, body_time_s=body_time_s)
+    listener = await listen(app, bound, grace_s=1, manners=manners or Manners())
     server, grpc_port = rpc.server(intake, Address("127.0.0.1", 0, "--grpc"))
     await server.start()
     stop = asyncio.Event()

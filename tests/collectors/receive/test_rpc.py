@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import grpc
@@ -110,3 +111,9 @@ def test_other_signals_are_not_implemented_and_told_why(channel: grpc.Channel) -
 def test_a_port_in_use_is_named_with_its_option(receiver: Receiver) -> None:
     with pytest.raises(ListenError, match=rf"port {receiver.grpc_port} is in use.*--grpc HOST:PORT"):
         rpc.server(receiver.intake, Address("127.0.0.1", receiver.grpc_port, "--grpc"))
+
+
+def test_a_connection_that_says_nothing_is_closed(receiver: Receiver) -> None:
+    with socket.create_connection(("127.0.0.1", receiver.grpc_port), timeout=60) as connection:
+        # The server begins with its settings; it then waits for the client's, but not for ever.
+        assert b"".join(iter(lambda: connection.recv(4096), b""))

@@ -32,6 +32,7 @@ from .stores import Folder
 
 class Stuck(Folder):
     def load(self, messages: bytes) -> None:
+        (self.folder / "begun.stuck").touch()
         threading.Event().wait()
 
 
