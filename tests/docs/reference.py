@@ -193,7 +193,7 @@ def _column_types() -> Iterator[tuple[str, str]]:
     made = folder.joinpath("0002_calls.sql").read_text("utf-8").split("ENGINE")[0]
     altered = [
         folder.joinpath(name).read_text("utf-8").split("ALTER TABLE $database.calls")[1].split("SETTINGS")[0]
-        for name in ("0003_evidence.sql", "0004_prices.sql", "0007_gpu_records.sql")
+        for name in ("0003_evidence.sql", "0004_prices.sql", "0007_gpu_records.sql", "0008_dialects.sql")
     ]
     for line in "\n".join((made, *altered)).splitlines():
         if found := re.match(r"    (?:ADD COLUMN IF NOT EXISTS |MODIFY COLUMN )?(\w+) +(.+)", line):
