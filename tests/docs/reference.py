@@ -165,8 +165,8 @@ def dialects() -> str:
     """How the dialects of instrumentations are told apart, and what differs between them."""
     lines = [
         "\n# Dialects\n\nWhose span it is shows by the name of its scope (a `*` stands for any end; the longest name ",
-        "wins), else by an attribute\nthat only one dialect has; all others are taken for `otel_genai`. The column `dialect` ",
-        "of `spend` has it.\n\n| dialect | scopes | attribute |\n|---|---|---|\n",
+        "wins), else by an attribute\nthat only one dialect has; all others are taken for `otel_genai`. ",
+        "The column `dialect` of `spend` has it.\n\n| dialect | scopes | attribute |\n|---|---|---|\n",
     ]
     signs: dict[str, dict[str, list[str]]] = {}
     for row in _dialect_rows("dialects.csv"):
@@ -180,9 +180,9 @@ def dialects() -> str:
 
 def _operations() -> Iterator[str]:
     """What makes a span a call."""
-    yield "\n## Calls\n\nA span is a call when the field `operation` ([names](attributes.md)) is one of these. All other "
-    yield "spans (agents, workflows,\ntools, the outer spans of the AI SDK) only sum up calls or hold them, and cost nothing, "
-    yield "and so do spans of kind SERVER.\n\n| told as | operation | dialect |\n|---|---|---|\n"
+    yield "\n## Calls\n\nA span is a call when the field `operation` ([names](attributes.md)) is one of these. "
+    yield "All other spans (agents, workflows,\ntools, the outer spans of the AI SDK) hold calls or sum them up, "
+    yield "and cost nothing; nor do spans of kind SERVER, but for LiteLLM's proxy.\n\n| told as | operation | dialect |\n|---|---|---|\n"
     for row in _dialect_rows("operations.csv"):
         yield f"| `{row['told_as']}` | {row['operation']} | {row['dialect']} |\n"
 
@@ -193,8 +193,8 @@ def _rules() -> Iterator[str]:
     yield "reasoning. `*` is any provider.\n\n| rule | dialect | provider | because |\n|---|---|---|---|\n"
     for row in _dialect_rows("rules.csv"):
         yield f"| {row['rule'].replace('_', ' ')} | {row['dialect']} | {row['provider']} | {row['because']} |\n"
-    yield "\nWhere a dialect tells the usage in a text (JSON, or Python that means the same), the first sum that is not 0 "
-    yield "counts:\n\n| quantity | sum of |\n|---|---|\n"
+    yield "\nWhere a dialect tells the usage in a text (JSON, or Python that means the same), the first sum "
+    yield "that is not 0 counts:\n\n| quantity | sum of |\n|---|---|\n"
     for row in _dialect_rows("usage_texts.csv"):
         yield f"| {row['quantity']} | `{row['sum_of']}` |\n"
     yield "\nWhere the maker of a model is taken for its provider, the model's name begins like this:\n\n"
