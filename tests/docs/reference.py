@@ -182,7 +182,8 @@ def _operations() -> Iterator[str]:
     """What makes a span a call."""
     yield "\n## Calls\n\nA span is a call when the field `operation` ([names](attributes.md)) is one of these. "
     yield "All other spans (agents, workflows,\ntools, the outer spans of the AI SDK) hold calls or sum them up, "
-    yield "and cost nothing; nor do spans of kind SERVER, but for LiteLLM's proxy.\n\n| told as | operation | dialect |\n|---|---|---|\n"
+    yield "and cost nothing; nor do spans of kind SERVER, but for LiteLLM's proxy.\n\n"
+    yield "| told as | operation | dialect |\n|---|---|---|\n"
     for row in _dialect_rows("operations.csv"):
         yield f"| `{row['told_as']}` | {row['operation']} | {row['dialect']} |\n"
 
