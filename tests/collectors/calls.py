@@ -12,9 +12,9 @@ from pennytrace_collectors.store import Store
 from tests.collectors import otlp
 
 
-def load(store: Store, spans: Sequence[Span]) -> None:
+def load(store: Store, spans: Sequence[Span], scope: str = "pennytrace") -> None:
     """Load spans as one request."""
-    body = otlp.request(spans).SerializeToString()
+    body = otlp.request(spans, scope).SerializeToString()
     store.load(varint(len(body)) + body)
 
 

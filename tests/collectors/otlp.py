@@ -42,14 +42,14 @@ def span(
     )
 
 
-def request(spans: Iterable[Span]) -> ExportTraceServiceRequest:
+def request(spans: Iterable[Span], scope: str = "pennytrace") -> ExportTraceServiceRequest:
     """Return a request of one service with one scope."""
     made = ExportTraceServiceRequest()
     resource = made.resource_spans.add()
     resource.resource.attributes.append(_attribute("service.name", "shop"))
-    scope = resource.scope_spans.add()
-    scope.scope.name = "pennytrace"
-    scope.spans.extend(spans)
+    scope_spans = resource.scope_spans.add()
+    scope_spans.scope.name = scope
+    scope_spans.spans.extend(spans)
     return made
 
 

@@ -38,6 +38,7 @@ def pages() -> dict[Path, str]:
         folder / "settings.md": _MADE + settings(),
         folder / "libraries.md": _MADE + libraries(),
         folder / "attributes.md": _MADE + attributes(),
+        folder / "dialects.md": _MADE + dialects(),
         folder / "schema.md": _MADE + schema(),
         folder / "supplement.md": _MADE + supplement(),
     }
@@ -160,6 +161,54 @@ def _quantities() -> Iterator[str]:
         yield f"| `{row['name']}` | {row['unit']} | {row['billed']} | {row['description']} |\n"
 
 
+def dialects() -> str:
+    """How the dialects of instrumentations are told apart, and what differs between them."""
+    lines = [
+        "\n# Dialects\n\nWhose span it is shows by the name of its scope (a `*` stands for any end; the longest name ",
+        "wins), else by an attribute\nthat only one dialect has; all others are taken for `otel_genai`. ",
+        "The column `dialect` of `spend` has it.\n\n| dialect | scopes | attribute |\n|---|---|---|\n",
+    ]
+    signs: dict[str, dict[str, list[str]]] = {}
+    for row in _dialect_rows("dialects.csv"):
+        signs.setdefault(row["dialect"], {}).setdefault(row["sign"], []).append(f"`{row['name']}`")
+    lines += [
+        f"| `{dialect}` | {', '.join(found.get('scope', []))} | {', '.join(found.get('attribute', []))} |\n"
+        for dialect, found in signs.items()
+    ]
+    return "".join((*lines, *_operations(), *_rules()))
+
+
+def _operations() -> Iterator[str]:
+    """What makes a span a call."""
+    yield "\n## Calls\n\nA span is a call when the field `operation` ([names](attributes.md)) is one of these. "
+    yield "All other spans (agents, workflows,\ntools, the outer spans of the AI SDK) hold calls or sum them up, "
+    yield "and cost nothing; nor do spans of kind SERVER, but for LiteLLM's proxy.\n\n"
+    yield "| told as | operation | dialect |\n|---|---|---|\n"
+    for row in _dialect_rows("operations.csv"):
+        yield f"| `{row['told_as']}` | {row['operation']} | {row['dialect']} |\n"
+
+
+def _rules() -> Iterator[str]:
+    """What a dialect does otherwise than the conventions say."""
+    yield "\n## Differences\n\nThe conventions' totals include what was read from and written to the cache, and the "
+    yield "reasoning. `*` is any provider.\n\n| rule | dialect | provider | because |\n|---|---|---|---|\n"
+    for row in _dialect_rows("rules.csv"):
+        yield f"| {row['rule'].replace('_', ' ')} | {row['dialect']} | {row['provider']} | {row['because']} |\n"
+    yield "\nWhere a dialect tells the usage in a text (JSON, or Python that means the same), the first sum "
+    yield "that is not 0 counts:\n\n| quantity | sum of |\n|---|---|\n"
+    for row in _dialect_rows("usage_texts.csv"):
+        yield f"| {row['quantity']} | `{row['sum_of']}` |\n"
+    yield "\nWhere the maker of a model is taken for its provider, the model's name begins like this:\n\n"
+    yield "| model | provider |\n|---|---|\n"
+    for row in _dialect_rows("makers.csv"):
+        yield f"| `{row['model']}` | {row['provider'] or 'not known'} |\n"
+
+
+def _dialect_rows(name: str) -> list[dict[str, str]]:
+    text = files("pennytrace_collectors.store").joinpath("sql", "dialects", name).read_text("utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
 def schema() -> str:
     """The columns of the view that everyone reads, and the meters."""
     folder = files("pennytrace_collectors.store").joinpath("sql")
@@ -193,7 +242,7 @@ def _column_types() -> Iterator[tuple[str, str]]:
     made = folder.joinpath("0002_calls.sql").read_text("utf-8").split("ENGINE")[0]
     altered = [
         folder.joinpath(name).read_text("utf-8").split("ALTER TABLE $database.calls")[1].split("SETTINGS")[0]
-        for name in ("0003_evidence.sql", "0004_prices.sql", "0007_gpu_records.sql")
+        for name in ("0003_evidence.sql", "0004_prices.sql", "0007_gpu_records.sql", "0008_dialects.sql")
     ]
     for line in "\n".join((made, *altered)).splitlines():
         if found := re.match(r"    (?:ADD COLUMN IF NOT EXISTS |MODIFY COLUMN )?(\w+) +(.+)", line):

@@ -137,8 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running() -> Iterator[OpenAI]:
-    told = OpenAI()
+def running(told: OpenAI | None = None) -> Iterator[OpenAI]:
+    told = told or OpenAI()
 
     class Handler(_Handler):
         pass

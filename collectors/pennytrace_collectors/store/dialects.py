@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Final
 
@@ -14,6 +15,9 @@ _KINDS: Final = {"string": "strings", "int": "ints", "double": "doubles", "bool"
 # What must not stand in a panel's SQL, a file's name or a terminal, control characters and backslashes, becomes '_'.
 _UNSAFE: Final = "".join(f"\\x{code:02x}" for code in (*range(0x20), 0x5C, 0x7F))
 _NAME: Final = f"translate({{value}}, '{_UNSAFE}', '{'_' * 34}')"
+# The dialect of a span that no sign tells: the conventions that all others started from.
+_CONVENTIONS: Final = "otel_genai"
+_ANY: Final = "*"
 # The meters that every rate card may price; few price any of the others.
 _DENSE: Final = (*TOKEN_METERS, REQUESTS)
 # (operation, quantity) where the quantity is another measure of what the call's tokens are: one of the two is billed.
@@ -27,11 +31,15 @@ _SAME_MEASURES: Final = (
 def parameters() -> dict[str, str]:
     """The `$names` that the SQL files use: `$string_FIELD`, `$int_FIELD`, ... and the lists behind them."""
     aliases = _aliases()
-    codes = {name: number for number, name in enumerate(_attributes(aliases), 1)}
+    codes = dict(_codes(aliases))
     found = {
+        **_recognised(),
+        **_rules(),
+        **_usage_in_text(),
         "attribute_names": _strings(codes),
         "attribute_codes": f"CAST({list(codes.values())} AS Array(UInt16))",
-        "inference_operations": _among(row["operation"] for row in _rows("operations.csv")),
+        "operations_as_told": _strings(row["told_as"] for row in _rows("operations.csv")),
+        "operations": _strings(row["operation"] for row in _rows("operations.csv")),
         "meter_enum": meter_enum(),
         "token_meters": _meters(TOKEN_METERS),
         "dense_count": str(len(_DENSE)),
@@ -54,6 +62,66 @@ def meter_enum() -> str:
     return "Enum8(" + ", ".join(f"'{meter.name}' = {meter.number}" for meter in METERS) + ")"
 
 
+def _recognised() -> dict[str, str]:
+    """Whose span it is: by its scope, the longest name first; else by an attribute that only one dialect has."""
+    scopes, signs = {}, []
+    for row in _rows("dialects.csv"):
+        if row["sign"] == "scope":
+            whole = not row["name"].endswith("*")
+            scopes[row["name"] + "|" if whole else row["name"][:-1]] = row["dialect"]
+        else:
+            signs.append(f"has(names, '{row['name']}'), '{row['dialect']}'")
+    return {
+        "dialect_by_scope": _first_beginning(scopes, "concat(scope, '|')"),
+        "dialect_by_attribute": f"multiIf({', '.join(signs)}, '{_CONVENTIONS}')",
+        "provider_by_model": _first_beginning(
+            {row["model"]: row["provider"] for row in _rows("makers.csv")}, "request_model"
+        ),
+    }
+
+
+def _first_beginning(meant: Mapping[str, str], value: str) -> str:
+    """What the longest beginning of a value means; '' where it begins otherwise."""
+    beginnings = sorted(meant, key=len, reverse=True)
+    found = f"arrayFirstIndex(beginning -> startsWith({value}, beginning), {_strings(beginnings)})"
+    return f"{_strings(meant[beginning] for beginning in beginnings)}[{found}]"
+
+
+def _rules() -> dict[str, str]:
+    """For each rule a condition on the dialect and the provider of a call."""
+    rules: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for row in _rows("rules.csv"):
+        rules[row["rule"]].append((row["dialect"], row["provider"]))
+    return {name: _condition(which) for name, which in rules.items()} | {
+        "dialects_on_servers": _among(dialect for dialect, _ in rules["call_of_kind_server"])
+    }
+
+
+def _condition(which: Sequence[tuple[str, str]]) -> str:
+    always = [dialect for dialect, provider in which if provider == _ANY]
+    pairs = [pair for pair in which if pair[1] != _ANY]
+    parts = [f"dialect IN {_among(always)}"] if always else []
+    if pairs:
+        # The first half spares nearly every call the second.
+        some = _among(sorted({dialect for dialect, _ in pairs}))
+        parts.append(f"dialect IN {some} AND (dialect, provider) IN ({', '.join(map(str, pairs))})")
+    return f"({' OR '.join(parts)})"
+
+
+def _usage_in_text() -> dict[str, str]:
+    """Which numbers of a usage in JSON, by their paths, make up each quantity: the first sum that is not 0 counts."""
+    sums: dict[str, list[list[tuple[str, str]]]] = defaultdict(list)
+    for row in _rows("usage_texts.csv"):
+        sums[row["quantity"]].append([_path(name) for name in row["sum_of"].split(" + ")])
+    places = {f"text_{quantity}": f"text[{place}]" for place, quantity in enumerate(sums, 1)}
+    return {"usage_paths": str(list(sums.values())), **places}
+
+
+def _path(name: str) -> tuple[str, str]:
+    outer, _, inner = name.partition(".")
+    return outer, inner
+
+
 def _meters(meters: Sequence[Meter]) -> str:
     return f"CAST({_strings(meter.name for meter in meters)} AS Array({meter_enum()}))"
 
@@ -67,12 +135,10 @@ def _field(field: str, codes: Sequence[int]) -> dict[str, str]:
 
 
 def _position(codes: Sequence[int]) -> str:
-    """Where in a span's attributes the first known name of a field stands; 0, which reads as a default, if nowhere."""
-    places = [f"indexOf(codes, {code})" for code in codes]
-    if len(places) == 1:
-        return places[0]
-    pairs = ", ".join(f"{place} != 0, {place}" for place in places[:-1])
-    return f"multiIf({pairs}, {places[-1]})"
+    """Where in a span's attributes a field stands, by its preferred name or any other; 0 reads as a default."""
+    preferred, *others = dict.fromkeys(codes)
+    place = f"indexOf(codes, {preferred})"
+    return f"if(has(codes, {preferred}), {place}, indexOf(codes, {others[0]}))" if others else place
 
 
 def _aliases() -> dict[str, list[str]]:
@@ -83,9 +149,13 @@ def _aliases() -> dict[str, list[str]]:
     return dict(aliases)
 
 
-def _attributes(aliases: dict[str, list[str]]) -> Iterator[str]:
-    for names in aliases.values():
-        yield from names
+def _codes(aliases: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, int]]:
+    """A number for each attribute: one for the preferred name of a field, and one for all its others."""
+    numbers = itertools.count(1)
+    for preferred, *others in aliases.values():
+        yield preferred, next(numbers)
+        other = next(numbers)
+        yield from ((name, other) for name in others)
 
 
 def _rows(name: str) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 -- Stored calls as rows of `usage`, to be priced again: those for which a condition on `calls` holds.
 SELECT
-    started_at, trace_id, span_id, parent_span_id, response_key, batch_key, batch_total, duration_us, first_chunk_us, scope,
+    started_at, trace_id, span_id, parent_span_id, response_key, batch_key, batch_total, duration_us, first_chunk_us, scope, dialect,
     operation, provider, host, request_model, response_model, requested_tier, served_tier, processing, streamed, attempts,
     image_size, image_quality, gpu_pool, gpu_model, gpu_source, gpu_count, gpu_method, gpu_confidence, gpu_preemptions, left_out,
     error_type, service, environment, feature, feature_source, team, customer, user, session, tags,

@@ -15,7 +15,7 @@ SELECT
     kept.25 AS feature, kept.26 AS feature_source, kept.27 AS team, kept.28 AS customer, kept.29 AS user,
     kept.30 AS session, kept.31 AS tags, kept.32 AS usage_method, kept.33 AS details, kept.34 AS reported_cost,
     kept.35 AS gpu_source, kept.36 AS gpu_count, kept.37 AS gpu_method, kept.38 AS gpu_confidence,
-    kept.39 AS gpu_preemptions, kept.40 AS left_out,
+    kept.39 AS gpu_preemptions, kept.40 AS left_out, kept.41 AS dialect,
     started_at, operation, error_type, usage_source, usage_fault,
     toUInt64(if(usage_fault = '', call.input_tokens, 0)) AS input_tokens,
     toUInt64(if(usage_fault = '', call.output_tokens, 0)) AS output_tokens,
@@ -117,7 +117,7 @@ FROM
                         served_tier, processing, streamed, attempts, image_size, image_quality, gpu_pool, gpu_model,
                         service, environment, feature, feature_source, team, customer, user, session, tags,
                         usage_method, details, reported_cost, gpu_source, gpu_count, gpu_method, gpu_confidence,
-                        gpu_preemptions, left_out
+                        gpu_preemptions, left_out, dialect
                     ) AS kept,
                     if(usage_fault = '', CAST(quantities AS Array(UInt64)), arrayWithConstant($dense_count - 1, toUInt64(0))) AS tokens,
                     -- What is billed apart from tokens; nothing at all of a call whose usage is at fault.

@@ -4,6 +4,7 @@ CREATE TABLE IF NOT EXISTS $database.usage
 (
     started_at DateTime64(9, 'UTC'), trace_id FixedString(16), span_id FixedString(8), parent_span_id FixedString(8),
     response_key UInt64, batch_key UInt64, batch_total UInt8, duration_us UInt64, first_chunk_us UInt32, scope LowCardinality(String),
+    dialect LowCardinality(String),
     operation LowCardinality(String), provider LowCardinality(String), host LowCardinality(String),
     request_model LowCardinality(String), response_model LowCardinality(String),
     requested_tier LowCardinality(String), served_tier LowCardinality(String), processing LowCardinality(String),

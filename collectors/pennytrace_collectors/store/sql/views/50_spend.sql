@@ -9,6 +9,7 @@ SELECT
     duration_us,
     first_chunk_us,
     scope,
+    dialect,
     operation,
     provider,
     host,

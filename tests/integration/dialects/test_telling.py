@@ -1,0 +1,267 @@
+"""Real instrumentations tell a real collector of real calls: each has the tokens and the cost that its provider says.
+
+The packages are the newest that pip finds, but for OpenLIT and openai-v2, which need an openai below 3. What a package
+does not tell nobody can price: such calls are named here with what is left of them, so that a test fails when that
+improves.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import genai_prices
+import pytest
+
+from tests.collectors.service import process
+from tests.collectors.service.process import Collector
+from tests.collectors.waiting import eventually
+from tests.integration.coexistence.environments import make
+from tests.integration.dialects import server
+from tests.integration.dialects.answers import (
+    COMPLETION_USAGE,
+    CONVERSE_USAGE,
+    EMBEDDING_USAGE,
+    MESSAGE_USAGE,
+)
+from tests.integration.reading import Record, metrics, records, sql
+
+_ROOT: Final = Path(__file__).parents[3]
+_EXPORTER: Final = "opentelemetry-exporter-otlp-proto-http"
+ENVIRONMENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "newest": (
+        "openai",
+        "anthropic",
+        "boto3",
+        "opentelemetry-instrumentation-openai",
+        "opentelemetry-instrumentation-anthropic",
+        "openinference-instrumentation-openai",
+        "openinference-instrumentation-anthropic",
+        "opentelemetry-instrumentation-genai-openai",
+        "opentelemetry-instrumentation-genai-anthropic",
+        "opentelemetry-instrumentation-genai-bedrock",
+        "opentelemetry-instrumentation-botocore",
+        "logfire",
+        "langfuse",
+        "pydantic-ai-slim[openai,anthropic]",
+        "langsmith[otel]",
+        "langchain-openai",
+        "agent-framework-core",
+        "agent-framework-openai",
+    ),
+    "below-openai-3": (
+        "openlit>=1.45",
+        "opentelemetry-instrumentation-openai-v2",
+        "opentelemetry-util-genai<1.2",
+        "openai<3",
+        "anthropic",
+        "litellm",
+    ),
+    "azure": ("azure-ai-inference", "azure-core-tracing-opentelemetry", "semantic-kernel"),
+}
+IN: Final[Mapping[str, str]] = {
+    "openllmetry": "newest",
+    "openinference": "newest",
+    "genai": "newest",
+    "botocore": "newest",
+    "genai-bedrock": "newest",
+    "logfire": "newest",
+    "langfuse": "newest",
+    "pydantic-ai": "newest",
+    "langsmith": "newest",
+    "agent-framework": "newest",
+    "openai-v2": "below-openai-3",
+    "openlit": "below-openai-3",
+    "litellm": "below-openai-3",
+    "semantic-kernel": "azure",
+    "azure-ai-inference": "azure",
+}
+
+
+@dataclass(frozen=True)
+class Billed:
+    """What the provider's own usage says, as totals with parts."""
+
+    model: str
+    seller: str
+    input: int
+    output: int
+    cache_read: int = 0
+    cache_write: int = 0
+
+    @property
+    def cost(self) -> Decimal:
+        usage = genai_prices.Usage(
+            input_tokens=self.input,
+            output_tokens=self.output,
+            cache_read_tokens=self.cache_read,
+            cache_write_tokens=self.cache_write,
+        )
+        return genai_prices.calc_price(
+            usage, self.model, provider_id=self.seller, genai_request_timestamp=datetime.now(UTC)
+        ).total_price
+
+
+_CHAT: Final = Billed(
+    "gpt-5-mini-2025-08-07",
+    "openai",
+    COMPLETION_USAGE["prompt_tokens"],
+    COMPLETION_USAGE["completion_tokens"],
+    COMPLETION_USAGE["prompt_tokens_details"]["cached_tokens"],
+)
+_MESSAGE: Final = Billed(
+    "claude-sonnet-4-5-20250929",
+    "anthropic",
+    sum(
+        MESSAGE_USAGE[name]
+        for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    ),
+    MESSAGE_USAGE["output_tokens"],
+    MESSAGE_USAGE["cache_read_input_tokens"],
+    MESSAGE_USAGE["cache_creation_input_tokens"],
+)
+BILLED: Final[Mapping[str, Billed]] = {
+    "chat": _CHAT,
+    "chat_stream": _CHAT,
+    "responses": _CHAT,
+    "agent": _CHAT,
+    "embeddings": Billed("text-embedding-3-small", "openai", EMBEDDING_USAGE["prompt_tokens"], 0),
+    "message": _MESSAGE,
+    "message_stream": _MESSAGE,
+    "converse": Billed(
+        "anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "aws",
+        sum(
+            CONVERSE_USAGE[name] for name in ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
+        ),
+        CONVERSE_USAGE["outputTokens"],
+        CONVERSE_USAGE["cacheReadInputTokens"],
+        CONVERSE_USAGE["cacheWriteInputTokens"],
+    ),
+}
+_UNCACHED: Final = replace(_CHAT, cache_read=0)
+TOLD_OTHERWISE: Final[Mapping[tuple[str, str], Billed]] = {
+    # These say nothing of the cache.
+    ("openai-v2", "chat"): _UNCACHED,
+    ("openai-v2", "chat_stream"): _UNCACHED,
+    ("semantic-kernel", "chat"): _UNCACHED,
+    ("azure-ai-inference", "chat"): replace(_UNCACHED, seller="azure"),
+    # It adds the placeholder that a stream begins with.
+    ("openllmetry", "message_stream"): replace(_MESSAGE, output=_MESSAGE.output + 1),
+    # It forgets what a stream says of the cache.
+    ("openlit", "message_stream"): replace(
+        _MESSAGE, input=MESSAGE_USAGE["input_tokens"], cache_read=0, cache_write=0
+    ),
+}
+DIALECTS: Final[Mapping[str, str]] = {
+    "genai": "otel_genai",
+    "openai-v2": "otel_genai",
+    "botocore": "otel_botocore",
+    "genai-bedrock": "otel_bedrock",
+    "pydantic-ai": "pydantic_ai",
+    "agent-framework": "agent_framework",
+    "semantic-kernel": "semantic_kernel",
+    "azure-ai-inference": "azure",
+}
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    state = tmp_path_factory.mktemp("collector")
+    with process.collector(process.REAL, state, "--sql", "127.0.0.1:0") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def told(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    """What the collector has of all calls, as soon as every app has ended."""
+    folder = tmp_path_factory.mktemp("environments")
+    pythons = {name: make(folder / name, (_EXPORTER, *packages)) for name, packages in ENVIRONMENTS.items()}
+    with server.running() as provider, ThreadPoolExecutor(2) as at_once:
+        place = f"http://127.0.0.1:{provider.port}"
+        ran = partial(_run, provider=place, collector=collector.found.http or "")
+        list(at_once.map(ran, IN, (pythons[environment] for environment in IN.values())))
+    with sql(collector.found) as client:
+        found: list[Record] = []
+
+        def settled() -> bool:
+            if metrics(collector)["journal_bytes"]:
+                return False
+            found[:] = records(client, "SELECT * FROM spend ORDER BY started_at")
+            return all(row["reason"] != "unresolved" for row in found)
+
+        eventually(settled, within_s=60, what="all calls to be priced")
+    return found
+
+
+def _run(name: str, python: Path, *, provider: str, collector: str) -> None:
+    ours = ("OTEL_", "PENNYTRACE_", "OPENAI_", "LANGFUSE_", "LOGFIRE_", "LANGSMITH_", "LITELLM_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    ran = subprocess.run(
+        [str(python), "-m", "tests.integration.dialects.apps.telling", name, provider, collector],
+        cwd=_ROOT,
+        env=environment | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, f"{name}: {ran.stderr[-3000:]}"
+
+
+@pytest.mark.parametrize("name", IN)
+def test_each_call_has_the_tokens_and_the_cost_that_its_provider_says(told: list[Record], name: str) -> None:
+    dialect = DIALECTS.get(name, name.replace("-", "_"))
+    rows = [row for row in told if row["service"] == name and row["dialect"] != "anthropic_sdk"]
+
+    assert rows
+    assert {row["dialect"] for row in rows} == {dialect}
+    assert [_found(row) for row in rows] == [_expected(name, call) for call in CALLS[name]]
+    assert {row["status"] for row in rows} == {"priced"}
+
+
+def test_what_anthropics_own_sdk_tells_is_right_as_well(told: list[Record]) -> None:
+    rows = [row for row in told if row["dialect"] == "anthropic_sdk"]
+
+    assert rows
+    assert {_found(row) for row in rows} == {_expected("", "message")}
+
+
+_OPENAI: Final = ("chat", "chat_stream", "responses", "embeddings")
+_ANTHROPIC: Final = ("message", "message_stream")
+CALLS: Final[Mapping[str, tuple[str, ...]]] = {
+    "openllmetry": (*_OPENAI, *_ANTHROPIC),
+    "openinference": (*_OPENAI, *_ANTHROPIC),
+    "genai": (*_OPENAI, *_ANTHROPIC),
+    "botocore": ("converse",),
+    "genai-bedrock": ("converse",),
+    "logfire": (*_OPENAI, *_ANTHROPIC),
+    "langfuse": _OPENAI,
+    "pydantic-ai": ("chat", "responses", "message"),
+    "langsmith": ("chat",),
+    "agent-framework": ("agent",),
+    "openai-v2": ("chat", "chat_stream", "embeddings"),
+    "openlit": (*_OPENAI, *_ANTHROPIC),
+    "litellm": ("chat", "embeddings", "message"),
+    "semantic-kernel": ("chat",),
+    "azure-ai-inference": ("chat",),
+}
+"""The calls of each app that its instrumentation tells of, in the order in which they are made."""
+
+
+def _found(row: Record) -> tuple[Any, ...]:
+    meters = dict(zip(row["meters"], map(int, row["quantities"]), strict=True))
+    written = sum(count for meter, count in meters.items() if meter.startswith("cache_write"))
+    return row["input_tokens"], row["output_tokens"], meters.get("cache_read", 0), written, row["cost"]
+
+
+def _expected(name: str, call: str) -> tuple[Any, ...]:
+    billed = TOLD_OTHERWISE.get((name, call), BILLED[call])
+    return billed.input, billed.output, billed.cache_read, billed.cache_write, billed.cost
