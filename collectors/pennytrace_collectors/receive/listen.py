@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -37,7 +38,9 @@ class Listener:
         await self._task
 
 
-async def listen(app: ASGIApp, bound: socket.socket, *, grace_s: int) -> Listener:
+async def listen(
+    app: ASGIApp, bound: socket.socket, *, grace_s: int, tls: ssl.SSLContext | None = None
+) -> Listener:
     """Serve `app` on a bound socket; when it closes, requests in flight have `grace_s` seconds to finish."""
     config = uvicorn.Config(
         app,
@@ -54,6 +57,10 @@ async def listen(app: ASGIApp, bound: socket.socket, *, grace_s: int) -> Listene
         timeout_graceful_shutdown=grace_s,
         backlog=2048,
     )
+    if tls is not None:
+        # Instead of the names of files, which uvicorn would read once.
+        config.load()
+        config.ssl = tls
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[bound]))
     while not server.started and not task.done():

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from clickhouse_connect.driver.client import Client
 
 from pennytrace_collectors import running
+from pennytrace_collectors.access.readers import LOCAL_USER
 from pennytrace_collectors.errors import NoSpend
 from pennytrace_collectors.store.client import DEFAULT_DATABASE, Address, connect, parse_address, translated
 
@@ -69,7 +70,7 @@ def open_reader(store: str | None, *, state: Path) -> Reader:
                 f"a collector (process {collector.pid}) has the store in {str(state)!r} open and its SQL port is off: "
                 "start it without `--sql off`, or stop it"
             )
-        address = _port(collector.sql)
+        address = _port(collector.local or collector.sql, running.local_secret(state))
     elif address.folder is not None and not address.folder.is_dir():
         raise NoSpend(
             f"no store in {str(address.folder)!r}: start `pennytrace collect`, "
@@ -78,6 +79,7 @@ def open_reader(store: str | None, *, state: Path) -> Reader:
     return Reader(connect(address), address)
 
 
-def _port(url: str) -> Address:
+def _port(url: str, secret: str) -> Address:
     parts = urlsplit(url)
-    return Address(f"{parts.scheme}://{parts.netloc}/{DEFAULT_DATABASE}", None, DEFAULT_DATABASE)
+    dsn = f"{parts.scheme}://{parts.netloc}/{DEFAULT_DATABASE}"
+    return Address(dsn, None, DEFAULT_DATABASE, LOCAL_USER if secret else "", secret)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -31,12 +31,12 @@ _CONTENT_FAULTS: Final = frozenset({6, 26, 27, 32, 33, 38, 41, 69, 70, 117, 131,
 class Address:
     """Where a store is: `chdb:///folder`, or `http(s)://user:password@host:port/database`."""
 
-    dsn: str
+    dsn: str = field(repr=False)
     folder: Path | None
     """The folder of an embedded store; None for a server."""
     database: str
     user: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         """The address without its password, fit for messages."""

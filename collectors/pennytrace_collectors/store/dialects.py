@@ -49,6 +49,11 @@ def parameters() -> dict[str, str]:
     return found
 
 
+def attribute_names(field: str) -> tuple[str, ...]:
+    """The names of the attributes that say a field of a call, in every dialect."""
+    return tuple(_aliases()[field])
+
+
 def meter_enum() -> str:
     """The store's enumeration of the meters."""
     return "Enum8(" + ", ".join(f"'{meter.name}' = {meter.number}" for meter in METERS) + ")"

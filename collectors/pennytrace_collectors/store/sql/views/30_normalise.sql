@@ -80,7 +80,7 @@ FROM
         environment,
         $name_feature AS feature,
         $name_feature_source AS feature_source,
-        $name_team AS team,
+        if(empty(stamped_team), $name_team, stamped_team) AS team,
         $name_customer AS customer,
         $name_user AS user,
         $name_session AS session,
@@ -116,6 +116,7 @@ FROM
         SELECT
             service,
             environment,
+            stamped_team,
             scope,
             span,
             span.attributes.key AS names,
@@ -128,17 +129,20 @@ FROM
             arrayFilter((place, name, code) -> code = 0 AND startsWith(name, 'pennytrace.'), arrayEnumerate(names), names, codes) AS own
         FROM
         (
-            SELECT service, environment, scope_spans.scope.name AS scope, arrayJoin(scope_spans.spans) AS span
+            SELECT service, environment, stamped_team, scope_spans.scope.name AS scope, arrayJoin(scope_spans.spans) AS span
             FROM
             (
-                SELECT $name_service AS service, $name_environment AS environment, arrayJoin(all_scope_spans) AS scope_spans
+                SELECT
+                    $name_service AS service, if(empty(stamp.environment), $name_environment, stamp.environment) AS environment,
+                    stamp.team AS stamped_team, arrayJoin(all_scope_spans) AS scope_spans
                 FROM
                 (
                     SELECT
+                        stamp,
                         resource_span.scope_spans AS all_scope_spans,
                         resource_span.resource.attributes.value.string_value AS strings,
                         arrayMap(name -> transform(name, $attribute_names, $attribute_codes, toUInt16(0)), resource_span.resource.attributes.key) AS codes
-                    FROM (SELECT arrayJoin(resource_spans) AS resource_span FROM $database.otel_traces)
+                    FROM (SELECT arrayJoin(resource_spans) AS resource_span, stamp FROM $database.otel_traces)
                 )
             )
         )
