@@ -112,26 +112,30 @@ def test_a_new_version_comes_into_force_and_a_broken_one_does_not(
     caplog.set_level(logging.INFO)
     path = tmp_path / "access.toml"
     watched = WatchedAccess(path)
-    assert watched.in_force.tokens == ()
+
+    def names() -> list[str]:
+        return [token.name for token in watched.in_force.tokens]
+
+    assert names() == []
 
     written(path, entry("token", "shop", SECRET))
     watched.refresh()
-    assert [token.name for token in watched.in_force.tokens] == ["shop"]
+    assert names() == ["shop"]
 
     written(path, "[[token]]\nname = 'shop'")
     watched.refresh()
-    assert [token.name for token in watched.in_force.tokens] == ["shop"]
+    assert names() == ["shop"]
     assert "sha256: is missing" in watched.fault
     assert "the one before stays in force" in caplog.text
 
     path.unlink()
     watched.refresh()
-    assert [token.name for token in watched.in_force.tokens] == ["shop"]
+    assert names() == ["shop"]
     assert watched.fault.endswith("is gone")
 
     written(path, entry("token", "other", SECRET))
     watched.refresh()
-    assert ([token.name for token in watched.in_force.tokens], watched.fault) == (["other"], "")
+    assert (names(), watched.fault) == (["other"], "")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "collector"])
