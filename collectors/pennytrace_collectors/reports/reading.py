@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from clickhouse_connect.driver.client import Client
@@ -40,7 +40,9 @@ class Reader:
         sql = self.text(name, values)
         with translated(self.address):
             result = self.client.query(sql, parameters=dict(parameters or {}))
-        return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
+        return [
+            dict(zip(result.column_names, map(_harmless, row), strict=True)) for row in result.result_rows
+        ]
 
     def text(self, name: str, values: Mapping[str, str] | None = None) -> str:
         """The SQL of `sql/NAME`, `$values` and the database's name filled in."""
@@ -77,6 +79,17 @@ def open_reader(store: str | None, *, state: Path) -> Reader:
             "or name the state folder (--state) or the store (--store) of the collector that runs"
         )
     return Reader(connect(address), address)
+
+
+# The store's names have no control characters of ASCII. These would still move a terminal's cursor, or turn what
+# follows them around; they are rare, and to look for them in every span would cost more than a report does.
+_FEINTS: Final = {
+    code: "_" for codes in (range(0x80, 0xA0), range(0x2028, 0x202F), range(0x2066, 0x206A)) for code in codes
+}
+
+
+def _harmless(value: Any) -> Any:
+    return value.translate(_FEINTS) if isinstance(value, str) else value
 
 
 def _port(url: str, secret: str) -> Address:

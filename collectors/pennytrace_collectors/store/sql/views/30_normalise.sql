@@ -85,8 +85,8 @@ FROM
         $name_user AS user,
         $name_session AS session,
         CAST(mapFromArrays(
-            arrayMap(place -> toLowCardinality(substring(names[place], 16)), arrayFilter(place -> startsWith(names[place], 'pennytrace.tag.'), own)),
-            arrayMap(place -> strings[place], arrayFilter(place -> startsWith(names[place], 'pennytrace.tag.'), own))
+            arrayMap(place -> toLowCardinality($tag_name), arrayFilter(place -> startsWith(names[place], 'pennytrace.tag.'), own)),
+            arrayMap(place -> $tag_value, arrayFilter(place -> startsWith(names[place], 'pennytrace.tag.'), own))
         ) AS Map(LowCardinality(String), String)) AS tags,
         CAST(mapFromArrays(
             arrayMap(place -> toLowCardinality($detail_name), arrayFilter(place -> startsWith(names[place], 'pennytrace.usage.'), own)),
@@ -129,7 +129,7 @@ FROM
             arrayFilter((place, name, code) -> code = 0 AND startsWith(name, 'pennytrace.'), arrayEnumerate(names), names, codes) AS own
         FROM
         (
-            SELECT service, environment, stamped_team, scope_spans.scope.name AS scope, arrayJoin(scope_spans.spans) AS span
+            SELECT service, environment, stamped_team, $scope AS scope, arrayJoin(scope_spans.spans) AS span
             FROM
             (
                 SELECT

@@ -31,7 +31,7 @@ FROM
         arrayJoin(range(intDiv(start_ns, hour_ns), intDiv(time_ns - 1, hour_ns) + 1)) AS hour_number
     FROM
     (
-        SELECT metric.name AS metric, node, instance, service, environment,
+        SELECT clean(metric.name) AS metric, node, instance, service, environment,
             arrayJoin(arrayConcat(metric.gauge.data_points, metric.sum.data_points)) AS point
         FROM
         (
