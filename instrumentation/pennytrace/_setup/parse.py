@@ -94,7 +94,13 @@ def labels(value: object) -> tuple[tuple[str, str], ...]:
 
 def headers(value: object) -> tuple[tuple[str, str], ...]:
     """Read HTTP headers, in the form of OTEL_EXPORTER_OTLP_HEADERS or as a mapping."""
-    found = pairs(value)
+    try:
+        found = pairs(value)
+    except ValueError:
+        # Nothing is repeated: a token without its header's name stands there as often as not.
+        raise ValueError(
+            "expected name=value, such as Authorization=Bearer%20TOKEN; got something else"
+        ) from None
     for key, item in found:
         # The value is not repeated in the message: it is a secret as often as not.
         if not _HEADER_NAME.fullmatch(key):

@@ -109,10 +109,10 @@ class Settings:
     environment: str | None
     url: str
     """The full URL that spans are posted to."""
-    headers: Pairs
+    headers: Pairs = field(repr=False)
     metrics_url: str
     """The full URL that metrics of GPUs are posted to."""
-    metrics_headers: Pairs
+    metrics_headers: Pairs = field(repr=False)
     defaults: Pairs
     """Feature, team, customer and tags that hold for the whole app, by attribute name."""
     resource: Pairs
