@@ -99,7 +99,7 @@ def headers(value: object) -> tuple[tuple[str, str], ...]:
     except ValueError:
         # Nothing is repeated: a token without its header's name stands there as often as not.
         raise ValueError(
-            "expected name=value, such as Authorization=Bearer%20TOKEN; got something else"
+            "expected key=value, such as Authorization=Bearer%20TOKEN; got something else, which may be a secret"
         ) from None
     for key, item in found:
         # The value is not repeated in the message: it is a secret as often as not.
