@@ -104,7 +104,8 @@ def headers(value: object) -> tuple[tuple[str, str], ...]:
     for key, item in found:
         # The value is not repeated in the message: it is a secret as often as not.
         if not _HEADER_NAME.fullmatch(key):
-            raise ValueError(f"{key!r} cannot be a header's name; use letters, digits and dashes")
+            shown = repr(key) if isinstance(value, Mapping) else "what stands before the first '='"
+            raise ValueError(f"{shown} cannot be a header's name; use letters, digits and dashes")
         if not _HEADER_VALUE.fullmatch(item):
             raise ValueError(f"the value of {key!r} has characters that no header may have; remove them")
     return found

@@ -16,6 +16,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
+from pennytrace._delivery.http import HttpTransport
+from pennytrace._setup.settings import resolve
 from pennytrace_collectors.access.entries import TlsFiles
 from pennytrace_collectors.errors import AccessFileError
 from pennytrace_collectors.receive.tls import Tls
@@ -225,6 +227,23 @@ def test_otels_exporters_speak_it(
         pass
     provider.shutdown()
     assert receiver.memory.spans == 1
+
+
+def test_pennytraces_own_delivery_speaks_it(receiver: Receiver, papers: Papers, mutual: bool) -> None:
+    issued, folder = papers.ours.issue_cert("shop"), papers.folder
+    issued.private_key_pem.write_to_path(folder / "shop.key")
+    issued.cert_chain_pems[0].write_to_path(folder / "shop.pem")
+    own = {
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(folder / "shop.pem"),
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY": str(folder / "shop.key"),
+    }
+    for ca, more, right in (("ours", own, True), ("others", own, False), ("ours", {}, not mutual)):
+        told = resolve({}, {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(folder / f"{ca}.pem"), **more})
+        url = f"https://localhost:{receiver.http_port}/v1/traces"
+        transport = HttpTransport(url, headers={}, compress=False, papers=told.papers)
+        answer = transport.send(otlp.body())
+        transport.close()
+        assert (answer.accepted, answer.again) == (right, not right), answer
 
 
 @pytest.mark.parametrize(
