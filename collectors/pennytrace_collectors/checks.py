@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 from pennytrace.errors import PennytraceError
 from pennytrace.finding import Finding
-from pennytrace_collectors import running
+from pennytrace_collectors import running, storename
 from pennytrace_collectors.pricelist.sources import in_use, supplement_checked
 from pennytrace_collectors.refused import waiting
 from pennytrace_collectors.replay import refused_folder
@@ -46,11 +46,13 @@ def _collector(state: Path) -> Iterator[Finding]:
     if collector.http is None:
         yield Finding(area=_AREA, state="ok", what=f"process {collector.pid} runs, its HTTP port is off")
         return
-    status, reasons = _health(collector.http)
+    status, reasons = _health(collector.local or collector.http)
     if status == 200:
         yield Finding(
             area=_AREA, state="ok", what=f"process {collector.pid} accepts spans at {collector.http}"
         )
+        for warning in _warnings(reasons):
+            yield Finding(area=_AREA, state="warning", what=f"process {collector.pid} says: {warning}")
         return
     yield Finding(
         area=_AREA,
@@ -78,7 +80,7 @@ def _refused(state: Path) -> Iterator[Finding]:
 def _health(url: str) -> tuple[int, str]:
     try:
         with urlopen(f"{url}/health", timeout=_TIMEOUT_S) as answer:
-            return answer.status, ""
+            return answer.status, answer.read().decode(errors="replace")
     except HTTPError as error:
         with error:
             return error.code, _reasons(error.read())
@@ -93,10 +95,17 @@ def _reasons(body: bytes) -> str:
         return body.decode(errors="replace")[:200]
 
 
+def _warnings(body: str) -> Sequence[str]:
+    try:
+        return [str(warning) for warning in json.loads(body)["warnings"]]
+    except (ValueError, KeyError, TypeError):
+        return ()
+
+
 def _store(state: Path) -> Iterator[Finding]:
     now = datetime.now(UTC)
     try:
-        reader = open_reader(os.environ.get("PENNYTRACE_STORE"), state=state)
+        reader = open_reader(storename.given(argparse.Namespace(store=None, store_file=None)), state=state)
         try:
             spend = read_spend(
                 reader, ["provider"], Period(now - timedelta(days=7), now + timedelta(minutes=1))

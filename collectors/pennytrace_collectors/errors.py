@@ -4,9 +4,12 @@ CollectorError                  shown by the command line as `pennytrace: error:
 ├── BadRequest                  the client's body cannot be taken, now or later; nothing of it is kept
 │   ├── Malformed               it is not what it says it is
 │   ├── TooLarge                it is larger than the collector takes
+│   ├── Unauthenticated         it comes without a token, or with one that is not known
+│   ├── Forbidden               its token may not send this
 │   └── Unsupported             its content type or encoding is none that the collector reads
 ├── Overloaded                  not now: the client keeps its body and tries again
 │   ├── TooMuchInFlight         too many bytes are being received at once
+│   ├── OverAllowance           its token has sent more than it may for now
 │   ├── JournalFull             the journal has reached its size limit
 │   └── JournalUnwritable       the disk is full or broken
 ├── JournalError                the journal's folder cannot be used
@@ -16,6 +19,7 @@ CollectorError                  shown by the command line as `pennytrace: error:
 │   ├── StoreUnavailable        it cannot be reached or is busy; trying again may help
 │   └── StoreRefused            it does not take these very messages; trying again never helps
 ├── ListenError                 an address cannot be listened on
+├── AccessFileError             the access file, or a certificate it names, cannot be used
 ├── PriceFileError              a price file cannot be used: which file, entry and field, and what is wrong
 ├── PriceDataError              a genai-prices data file cannot be had, kept or used
 ├── OrderError                  what was asked of the store cannot be done, and why
@@ -52,6 +56,18 @@ class TooLarge(BadRequest):
     label = "too_large"
 
 
+class Unauthenticated(BadRequest):
+    """A request has no token, or one that is not known; the message never has the token in it."""
+
+    label = "unauthenticated"
+
+
+class Forbidden(BadRequest):
+    """A body says what its token may not say."""
+
+    label = "forbidden"
+
+
 class Unsupported(BadRequest):
     """A content type or content encoding is none that the collector reads."""
 
@@ -63,13 +79,24 @@ class Overloaded(CollectorError):
 
     label: ClassVar[str] = "overloaded"
     """The `reason` under which `/metrics` counts it."""
-    retry_after_s: ClassVar[int] = 1
+    retry_after_s: int = 1
 
 
 class TooMuchInFlight(Overloaded):
     """More bytes are being received at once than the collector holds in memory."""
 
     label = "in_flight"
+
+
+class OverAllowance(Overloaded):
+    """A token has sent more than its limit lets it send for now."""
+
+    label = "over_allowance"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        """Say what limit it is, and when it is worth to try again."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class JournalFull(Overloaded):
@@ -116,6 +143,10 @@ class StoreRefused(StoreError):
 
 class ListenError(CollectorError):
     """An address cannot be listened on."""
+
+
+class AccessFileError(CollectorError):
+    """The access file, or a certificate that it names, cannot be used; the message has no secret in it."""
 
 
 class PriceFileError(CollectorError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from pennytrace_collectors.journal import JournalState
 from pennytrace_collectors.load import LoaderState
@@ -10,10 +11,11 @@ from pennytrace_collectors.metrics import lag_s
 from pennytrace_collectors.receive.http import JSON, Reply
 
 
-def health(journal: JournalState, loader: LoaderState, refused: int) -> Reply:
+def health(journal: JournalState, loader: LoaderState, refused: int, more: Sequence[str] = ()) -> Reply:
     """Answer 200 while bodies are taken and 503 while they are not, with the reasons.
 
-    A store that is away is a warning, not a reason: bodies are still taken, and wait in the journal.
+    A store that is away is a warning, not a reason: bodies are still taken, and wait in the journal. `more` are
+    warnings of other parts.
     """
     reasons = [journal.refusing] if journal.refusing else []
     warnings = [f"loading fails: {loader.failure}"] if loader.failure else []
@@ -21,6 +23,7 @@ def health(journal: JournalState, loader: LoaderState, refused: int) -> Reply:
         warnings.append(
             f"{refused} bodies that the store refused are set aside: see `pennytrace refused list`"
         )
+    warnings += more
     document = {
         "status": "refusing" if reasons else "accepting",
         "reasons": reasons,

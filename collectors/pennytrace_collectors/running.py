@@ -12,6 +12,7 @@ from urllib.parse import quote
 import platformdirs
 
 _FILE: Final = "collector.json"
+_SECRET: Final = "collector.secret"
 STATE_VARIABLE: Final = "PENNYTRACE_STATE"
 
 
@@ -26,6 +27,8 @@ class RunningCollector:
     grpc: str | None
     sql: str | None
     """The URL of the read-only SQL port."""
+    local: str | None = None
+    """The URL at which this user's own commands read, and ask for `/health`, where the others have TLS."""
     prices: tuple[str, ...] = ()
     """The paths of its price files."""
 
@@ -53,9 +56,31 @@ def announce(state: Path, collector: RunningCollector) -> None:
     os.replace(passing, state / _FILE)
 
 
+def leave_secret(state: Path, secret: str) -> None:
+    """Leave what commands of this user read the SQL port with, for nobody else to see.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    passing = state / f"{_SECRET}.new"
+    passing.unlink(missing_ok=True)
+    with open(os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(secret)
+    os.replace(passing, state / _SECRET)
+
+
+def local_secret(state: Path) -> str:
+    """Return what the collector of a state folder has left for commands; '' where there is nothing to read."""
+    try:
+        return (state / _SECRET).read_text("ascii")
+    except (OSError, ValueError):
+        return ""
+
+
 def withdraw(state: Path) -> None:
     """Say that the collector has stopped; does nothing when none was announced."""
     (state / _FILE).unlink(missing_ok=True)
+    (state / _SECRET).unlink(missing_ok=True)
 
 
 def find(state: Path) -> RunningCollector | None:

@@ -18,7 +18,8 @@ from typing import Final, Generic, Protocol, TypeVar
 from starlette.types import ASGIApp
 
 from pennytrace._version import __version__
-from pennytrace_collectors import running
+from pennytrace_collectors import local, running
+from pennytrace_collectors.access.guard import Guard
 from pennytrace_collectors.errors import CollectorError, StoreUnavailable
 from pennytrace_collectors.health import health
 from pennytrace_collectors.journal import Journal, Limits
@@ -31,6 +32,7 @@ from pennytrace_collectors.receive.intake import Intake
 from pennytrace_collectors.receive.listen import allowed, listen
 from pennytrace_collectors.refused import Refused, waiting
 from pennytrace_collectors.replay import Replaying, refused_folder
+from pennytrace_collectors.sqlport.access import Accounts
 
 _log = logging.getLogger(__name__)
 
@@ -48,11 +50,13 @@ class Settings:
 
     state: Path
     """The folder of everything that the collector keeps."""
-    store: str
+    store: str = field(repr=False)
     """The DSN of the store; it may hold a password, so it is never printed."""
     http: Address | None
     grpc: Address | None
     sql: Address | None
+    access: Path | None = None
+    """The access file, which need not be there unless it was named; see `pennytrace_collectors.access`."""
     prices: tuple[Path, ...] = ()
     genai_data: Path | None = None
     """A data file of genai-prices that `prices update` has kept; None is the installed one."""
@@ -82,8 +86,8 @@ class Parts(Generic[S]):
     """What the service does not make itself."""
 
     open_store: OpenStore[S]
-    sql_port: Callable[[S], ASGIApp]
-    """Makes the application of the read-only SQL port."""
+    sql_port: Callable[[S, Accounts], ASGIApp]
+    """Makes the application of the read-only SQL port for its users."""
     perform: Callable[[S, Order, str], Steps]
     """Carries out an order of another command, as `pennytrace_collectors.orders.perform` does."""
 
@@ -113,7 +117,8 @@ async def _collect(settings: Settings, parts: Parts[S], say: Callable[[str], Non
     async with AsyncExitStack() as stack:
         journal = Journal(settings.state / "journal", limits=settings.limits)
         stack.callback(journal.close)
-        sockets = _bind(settings, stack)
+        guard = Guard(settings.access, {"http": settings.http, "grpc": settings.grpc, "sql": settings.sql})
+        sockets = _bind(settings, guard, stack)
         open_store = functools.partial(
             parts.open_store, settings.store, price_files=settings.prices, genai_data=settings.genai_data
         )
@@ -126,15 +131,18 @@ async def _collect(settings: Settings, parts: Parts[S], say: Callable[[str], Non
                 Replaying(refused_folder(settings.state), journal.adopt), _orders(settings, store, parts)
             ),
         )
-        intake = Intake(journal)
+        intake = Intake(journal, doors=guard.gate)
         stack.callback(intake.close)
-        apps = {"http": http.application(intake, _pages(settings, intake, journal, loader))}
+        pages = _pages(settings, intake, journal, loader, guard)
+        apps = {"http": http.application(intake, pages)}
         if store is not None and settings.sql is not None:
-            apps["sql"] = parts.sql_port(store)
+            apps["sql"] = parts.sql_port(store, guard.readers)
+        apps["local"] = local.application(pages["/health"], apps.get("sql"))
         async with AsyncExitStack() as listeners:
-            ports = await _listen(settings, intake, apps, sockets, listeners)
+            ports = await _listen(settings, intake, guard, apps, sockets, listeners)
             loader.start()
-            _announce(settings, ports, say)
+            _announce(settings, guard, ports, say)
+            stack.push_async_callback(_ended, asyncio.create_task(guard.watch()))
             await stop.wait()
             _log.info("stopping: answering the requests in flight, then loading what is left")
         ended = await asyncio.to_thread(loader.finish, settings.drain_s)
@@ -165,10 +173,12 @@ def _make_folder(folder: Path) -> None:
         ) from None
 
 
-def _bind(settings: Settings, stack: AsyncExitStack) -> Mapping[str, socket.socket]:
+def _bind(settings: Settings, guard: Guard, stack: AsyncExitStack) -> Mapping[str, socket.socket]:
     """Bind the ports before the store is opened, so that a port in use is told at once."""
     sockets: dict[str, socket.socket] = {}
-    for name, address in (("http", settings.http), ("sql", settings.sql)):
+    # This user's own commands have no certificate, and need none.
+    beside = Address("127.0.0.1", 0, "--http") if guard.tls else None
+    for name, address in (("http", settings.http), ("sql", settings.sql), ("local", beside)):
         if address is not None:
             sockets[name] = address.bind()
             stack.callback(sockets[name].close)
@@ -193,13 +203,15 @@ def _orders(settings: Settings, store: S | None, parts: Parts[S]) -> Errands:
     return OrderWork(OrderFolder(settings.state / "orders"), functools.partial(parts.perform, store))
 
 
-def _pages(settings: Settings, intake: Intake, journal: Journal, loader: Loader) -> Mapping[str, http.Page]:
+def _pages(
+    settings: Settings, intake: Intake, journal: Journal, loader: Loader, guard: Guard
+) -> Mapping[str, http.Page]:
     def refused() -> Sequence[Refused]:
         return waiting(refused_folder(settings.state))
 
     metrics = exposition(intake.tally, journal.state, loader.state, refused)
     return {
-        "/health": lambda: health(journal.state(), loader.state(), len(refused())),
+        "/health": lambda: health(journal.state(), loader.state(), len(refused()), guard.warnings()),
         "/metrics": lambda: http.Reply(200, CONTENT_TYPE, metrics()),
     }
 
@@ -207,6 +219,7 @@ def _pages(settings: Settings, intake: Intake, journal: Journal, loader: Loader)
 async def _listen(
     settings: Settings,
     intake: Intake,
+    guard: Guard,
     apps: Mapping[str, ASGIApp],
     sockets: Mapping[str, socket.socket],
     listeners: AsyncExitStack,
@@ -217,12 +230,15 @@ async def _listen(
     closing: list[Callable[[], Coroutine[None, None, None]]] = []
     listeners.push_async_callback(_close_all, closing)
     if settings.grpc is not None:
-        server, ports["grpc"] = rpc.server(intake, settings.grpc)
+        server, ports["grpc"] = rpc.server(intake, settings.grpc, guard.tls.get("grpc"))
         await server.start()
         closing.append(functools.partial(server.stop, _GRACE_S))
     for name, bound in sockets.items():
         ports[name] = bound.getsockname()[1]
-        listener = await listen(apps[name], bound, grace_s=_GRACE_S, manners=manners)
+        tls = guard.tls.get(name)
+        listener = await listen(
+            apps[name], bound, grace_s=_GRACE_S, manners=manners, tls=tls.context if tls else None
+        )
         closing.append(listener.close)
     return ports
 
@@ -232,18 +248,29 @@ async def _close_all(closing: Sequence[Callable[[], Coroutine[None, None, None]]
     await asyncio.gather(*(close() for close in closing))
 
 
-def _announce(settings: Settings, ports: Mapping[str, int], say: Callable[[str], None]) -> None:
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def _announce(settings: Settings, guard: Guard, ports: Mapping[str, int], say: Callable[[str], None]) -> None:
     addresses = {"http": settings.http, "grpc": settings.grpc, "sql": settings.sql}
-    urls = {name: place.url(ports[name]) for name, place in addresses.items() if place is not None}
+    urls = {
+        name: place.url(ports[name], scheme="https" if name in guard.tls else "http")
+        for name, place in addresses.items()
+        if place is not None
+    }
     collector = running.RunningCollector(
         pid=os.getpid(),
         version=__version__,
         http=urls.get("http"),
         grpc=urls.get("grpc"),
         sql=urls.get("sql"),
+        local=f"http://127.0.0.1:{ports['local']}" if "local" in ports else None,
         prices=tuple(str(path) for path in settings.prices),
     )
     try:
+        running.leave_secret(settings.state, guard.local_secret)
         running.announce(settings.state, collector)
     except OSError as error:
         raise CollectorError(f"cannot write into {str(settings.state)!r}: {error.strerror}") from None

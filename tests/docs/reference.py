@@ -23,6 +23,9 @@ from pennytrace_collectors.catalog.pricefile import Amounts, OwnPrice, Surcharge
 DOCS: Final = Path(__file__).parents[2] / "docs"
 _WITHOUT_ARGUMENT: Final = {
     "resource": "(more resource attributes)",
+    "ca": "(TLS: whose certificates to trust)",
+    "certificate": "(TLS: the app's own certificate)",
+    "key": "(and its key)",
     "hash_key": "(a secret: the environment only)",
     "metrics_endpoint": "(what is said of GPUs: the endpoint)",
     "metrics_headers": "(and its headers)",

@@ -127,7 +127,7 @@ class TestInit:
             ({"endpoint": 4318}, "got 4318"),
             ({"headers": {"bad name": "x"}}, "headers: 'bad name' cannot be a header's name"),
             ({"headers": {"x": "a\r\nb"}}, "the value of 'x'"),
-            ({"headers": "x"}, "expected key=value, got 'x'"),
+            ({"headers": "x"}, "expected key=value, such as"),
             ({"service": ""}, "service: expected a name, got ''"),
             ({"service": 3}, "service: expected a name, got 3"),
             ({"tags": "gold"}, "tags: expected a mapping, got 'gold'"),

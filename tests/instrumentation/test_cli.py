@@ -212,7 +212,7 @@ class TestDoctor:
         environment = {"PENNYTRACE_ENDPOINT": sink.url, "OTEL_EXPORTER_OTLP_HEADERS": "nonsense"}
         done = run([BIN / "pennytrace", "doctor"], environment=environment)
         assert done.returncode == 1
-        assert "OTEL_EXPORTER_OTLP_HEADERS: expected key=value, got 'nonsense'" in done.stdout
+        assert "OTEL_EXPORTER_OTLP_HEADERS: expected key=value, such as" in done.stdout
         assert done.stderr == ""
 
     def test_asks_every_package_that_has_checks(

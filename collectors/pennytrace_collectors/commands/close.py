@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import dataclass
 from typing import Final
 
 from pennytrace.errors import ConfigurationError
+from pennytrace_collectors import storename
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Close:
         add("--note", metavar="TEXT", default="", help="for those who read the list later")
         add("--json", action="store_true", help="for machines: every digit")
         add("--state", metavar="DIR", help="the collector's state folder [PENNYTRACE_STATE]")
-        add("--store", metavar="DSN", help="the store itself, as for `collect` [PENNYTRACE_STORE]")
+        storename.declare(add, "the store itself, as for `collect` [PENNYTRACE_STORE]")
 
     def run(self, args: argparse.Namespace) -> int:
         """Close a month, or list those that are.
@@ -42,7 +42,7 @@ class Close:
         if args.list == bool(args.month):
             raise ConfigurationError("give the month to be closed, such as 2026-10, or --list")
         order = MonthsOrder() if args.list else CloseOrder(month=args.month, note=args.note)
-        store = args.store or os.environ.get("PENNYTRACE_STORE")
+        store = storename.given(args)
         months = ask(order, state=state_folder(args.state), store=store)
         if args.json:
             shown.write_json(months, sys.stdout)

@@ -8,15 +8,18 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pennytrace.errors import ConfigurationError
+from pennytrace_collectors import storename
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from pennytrace_collectors.receive.address import Address
     from pennytrace_collectors.service import Settings
+    from pennytrace_collectors.sqlport import Accounts
     from pennytrace_collectors.store import Store
 
 _HTTP: Final = "127.0.0.1:4318"
@@ -40,10 +43,9 @@ class Collect:
             metavar="DIR",
             help="where everything is kept [PENNYTRACE_STATE; default: the user's data folder]",
         )
-        add(
-            "--store",
-            metavar="DSN",
-            help="chdb:///FOLDER, or http(s)://USER:PASSWORD@HOST:PORT/DATABASE of a ClickHouse server; a "
+        storename.declare(
+            add,
+            "chdb:///FOLDER, or http(s)://USER:PASSWORD@HOST:PORT/DATABASE of a ClickHouse server; a "
             "password is better given by the variable [PENNYTRACE_STORE; default: 'store' in the state]",
         )
         add(
@@ -61,6 +63,12 @@ class Collect:
             metavar="HOST:PORT",
             help="the embedded store for reading, in ClickHouse's HTTP protocol, or 'off' "
             f"[PENNYTRACE_SQL; default: {_SQL}, and off when the store is a server]",
+        )
+        add(
+            "--access",
+            metavar="FILE",
+            help="tokens, users and certificates; read again when it changes "
+            "[PENNYTRACE_ACCESS; default: 'access.toml' in the state, if it is there]",
         )
         add(
             "--prices",
@@ -109,7 +117,7 @@ def settings(args: argparse.Namespace, environment: Mapping[str, str]) -> Settin
         return value if value is not None else environment.get(f"PENNYTRACE_{option.upper()}") or default
 
     state = state_folder(given("state", "") or None)
-    store = given("store", embedded_store(state))
+    store = storename.given(args, environment) or embedded_store(state)
     in_use = sources.in_use(sources.price_files(args.prices, environment), state)
     return Settings(
         state=state,
@@ -117,13 +125,23 @@ def settings(args: argparse.Namespace, environment: Mapping[str, str]) -> Settin
         http=_address(given("http", _HTTP), "--http"),
         grpc=_address(given("grpc", _GRPC), "--grpc"),
         sql=_address(given("sql", _SQL if store.startswith("chdb:") else "off"), "--sql"),
+        access=_access(given("access", ""), state),
         prices=in_use.price_files,
         genai_data=in_use.genai_data,
         limits=Limits(total_bytes=_size(given("journal_limit", "8GiB"))),
     )
 
 
-def _sql_port(store: Store) -> ASGIApp:
+def _access(given: str, state: Path) -> Path:
+    if not given:
+        return state / "access.toml"
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise ConfigurationError(f"--access must name a file that exists; got {given!r}")
+    return path
+
+
+def _sql_port(store: Store, accounts: Accounts) -> ASGIApp:
     from pennytrace_collectors import sqlport
 
     if store.address.folder is None:
@@ -131,7 +149,8 @@ def _sql_port(store: Store) -> ASGIApp:
             "--sql serves the embedded store only, and the store is a server, which has a port of its own; "
             "use --sql off"
         )
-    return sqlport.application(store.address.folder, database=store.address.database)
+    access = sqlport.Access(accounts=accounts)
+    return sqlport.application(store.address.folder, database=store.address.database, access=access)
 
 
 def _address(text: str, option: str) -> Address | None:

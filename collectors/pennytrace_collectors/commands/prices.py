@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pennytrace.errors import ConfigurationError
+from pennytrace_collectors import storename
 
 if TYPE_CHECKING:
     from pennytrace_collectors.catalog import Catalog
@@ -113,7 +114,7 @@ def _diff_options(add: _Add) -> None:
     add("--since", metavar="WHEN", default="30d", help="past spend from an age (7d) or a date on [30d]")
     add("--until", metavar="WHEN", help="past spend up to an age or a date [now]")
     _state(add)
-    add("--store", metavar="DSN", help="the store itself, as for `collect` [PENNYTRACE_STORE]")
+    storename.declare(add, "the store itself, as for `collect` [PENNYTRACE_STORE]")
 
 
 def _update_options(add: _Add) -> None:
@@ -242,7 +243,7 @@ def _tried(args: argparse.Namespace, candidate: Sources) -> Trial | str:
         selection=Selection(since=period.since, until=period.until),
         candidate=Candidate(price_files=candidate.price_files, genai_data=candidate.genai_data),
     )
-    store = args.store or os.environ.get("PENNYTRACE_STORE")
+    store = storename.given(args)
     try:
         return ask(order, state=state_folder(args.state), store=store, tell=said("compared"))
     except NoSpend as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pennytrace.errors import ConfigurationError
+from pennytrace_collectors import storename
 
 if TYPE_CHECKING:
     from pennytrace_collectors.reports import Period, Reader
@@ -52,7 +52,7 @@ class Report:
         form.add_argument("--json", action="store_true", help="for machines: every digit")
         form.add_argument("--csv", action="store_true", help="for spreadsheets")
         add("--state", metavar="DIR", help="the collector's state folder [PENNYTRACE_STATE]")
-        add("--store", metavar="DSN", help="the store itself, as for `collect` [PENNYTRACE_STORE]")
+        storename.declare(add, "the store itself, as for `collect` [PENNYTRACE_STORE]")
 
     def run(self, args: argparse.Namespace) -> int:
         """Read the store and print the report.
@@ -69,7 +69,7 @@ class Report:
         now = datetime.now(UTC)
         period = read_period(args.since, args.until, now=now)
         dimensions = [name.strip() for name in (args.by or _BY[args.gpu]).split(",")]
-        reader = open_reader(args.store or os.environ.get("PENNYTRACE_STORE"), state=state_folder(args.state))
+        reader = open_reader(storename.given(args), state=state_folder(args.state))
         with closing(reader):
             write = _of_gpus if args.gpu else _of_spend
             write(args, reader, dimensions, period)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pennytrace.errors import ConfigurationError
+from pennytrace_collectors import storename
 
 if TYPE_CHECKING:
     from pennytrace_collectors.orders import Progress, Selection, Trial
@@ -42,7 +42,7 @@ class Reprice:
         add("--closed-too", action="store_true", help="correct closed months as well")
         add("--json", action="store_true", help="for machines: every digit; needs --dry-run or --yes")
         add("--state", metavar="DIR", help="the collector's state folder [PENNYTRACE_STATE]")
-        add("--store", metavar="DSN", help="the store itself, as for `collect` [PENNYTRACE_STORE]")
+        storename.declare(add, "the store itself, as for `collect` [PENNYTRACE_STORE]")
 
     def run(self, args: argparse.Namespace) -> int:
         """Show the difference, ask, correct.
@@ -58,7 +58,7 @@ class Reprice:
         if args.json and not (args.dry_run or args.yes):
             raise ConfigurationError("--json needs --dry-run or --yes: nothing can be asked in between")
         selection = _selection(args)
-        state, store = state_folder(args.state), args.store or os.environ.get("PENNYTRACE_STORE")
+        state, store = state_folder(args.state), storename.given(args)
         found = ask(TrialOrder(selection=selection), state=state, store=store, tell=said("compared"))
         if not args.json:
             shown.write_trial(found, sys.stdout)

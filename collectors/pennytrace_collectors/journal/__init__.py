@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .carried import carried, carries_metrics
+from .carried import carried, carries_metrics, opened
 from .disk import Disk, LocalDisk
 from .journal import Journal, JournalState, Limits
 from .segment import Content, Segment
@@ -17,4 +17,5 @@ __all__ = [
     "Segment",
     "carried",
     "carries_metrics",
+    "opened",
 ]

@@ -25,6 +25,14 @@ def carried(metrics: bytes) -> bytes:
     return b"".join((_MARK, _METRICS, varint(len(metrics)), metrics))
 
 
+def opened(message: bytes) -> bytes:
+    """Return the serialised ExportMetricsServiceRequest in what `carried` returned."""
+    at = len(_MARK) + len(_METRICS)
+    while message[at] > 0x7F:
+        at += 1
+    return message[at + 1 :]
+
+
 def carries_metrics(messages: bytes) -> bool:
     """Whether there may be metrics in a stream of messages: never False when there are."""
     return _MARK in messages

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Self
 
 from pennytrace.errors import ConfigurationError
@@ -44,10 +45,20 @@ class Address:
         """The address as `HOST:PORT`, with an IPv6 host in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    def url(self, port: int) -> str:
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it; a name other than `localhost` may be anything."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def url(self, port: int, *, scheme: str = "http") -> str:
         """Return the URL by which this machine reaches `port` of the listener."""
         host = _ANY_HOST.get(self.host, self.host)
-        return f"http://{Address(host, port, self.option).target}"
+        return f"{scheme}://{Address(host, port, self.option).target}"
 
     def bind(self) -> socket.socket:
         """Return a socket bound to the address, not listening yet.

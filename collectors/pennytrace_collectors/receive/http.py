@@ -9,7 +9,7 @@ from typing import Final
 from google.protobuf.message import Message
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pennytrace_collectors.errors import BadRequest, Overloaded, Unsupported
+from pennytrace_collectors.errors import BadRequest, Overloaded, Unauthenticated, Unsupported
 
 from .gzipped import Gunzip
 from .incoming import ClientGone, Incoming, Unpacker
@@ -94,12 +94,13 @@ class _Application:
     async def _take(
         self, signal: Signal, headers: Mapping[bytes, bytes], incoming: Incoming, *, as_json: bool
     ) -> Reply:
+        bearer = self._intake.admit(headers.get(b"authorization", b"").decode("latin-1"))
         _require_readable(headers)
         with self._intake.budget.hold() as hold:
             unpacker = _UNPACKERS.get(_encoding(headers))
             body = await incoming.read(hold, unpacker=unpacker and unpacker())
             accept = self._intake.accept_json if as_json else self._intake.accept_protobuf
-            checked = await accept(body, signal)
+            checked = await accept(body, signal, bearer)
         return _message(200, signal.success(checked), as_json=as_json, headers=_TAKEN)
 
 
@@ -125,6 +126,8 @@ def _error(error: BadRequest | Overloaded, *, as_json: bool) -> Reply:
     headers: tuple[tuple[bytes, bytes], ...] = (*_TAKEN, (b"connection", b"close"))
     if isinstance(error, Overloaded):
         headers += ((b"retry-after", b"%d" % error.retry_after_s),)
+    if isinstance(error, Unauthenticated):
+        headers += ((b"www-authenticate", b'Bearer realm="pennytrace"'),)
     return _message(http_status(error), failure(error), as_json=as_json, headers=headers)
 
 

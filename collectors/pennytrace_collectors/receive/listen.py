@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import resource
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -55,7 +56,7 @@ def allowed() -> Manners:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
     files = _MOST_FILES if soft == resource.RLIM_INFINITY else soft
-    return Manners(connections=max(16, min((files - _OWN_FILES) // 3, Manners().connections)))
+    return Manners(connections=max(16, min((files - _OWN_FILES) // 4, Manners().connections)))
 
 
 async def listen(
@@ -64,6 +65,7 @@ async def listen(
     *,
     grace_s: int,
     manners: Manners = Manners(),  # noqa: B008 - it is frozen
+    tls: ssl.SSLContext | None = None,
 ) -> Listener:
     """Serve `app` on a bound socket; when it closes, requests in flight have `grace_s` seconds to finish."""
     config = uvicorn.Config(
@@ -81,6 +83,10 @@ async def listen(
         timeout_graceful_shutdown=grace_s,
         backlog=2048,
     )
+    if tls is not None:
+        # Instead of the names of files, which uvicorn would read once.
+        config.load()
+        config.ssl = tls
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[bound]))
     while not server.started and not task.done():

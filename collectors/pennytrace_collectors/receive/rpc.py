@@ -7,12 +7,22 @@ from typing import Any, Final, NoReturn
 import grpc
 import grpc.aio
 
-from pennytrace_collectors.errors import BadRequest, ListenError, Overloaded, TooLarge
+from pennytrace_collectors.errors import (
+    BadRequest,
+    Forbidden,
+    ListenError,
+    OverAllowance,
+    Overloaded,
+    TooLarge,
+    Unauthenticated,
+)
 
 from .address import Address
+from .bearer import Bearer
 from .intake import BODY_BYTES, Intake
 from .signals import SIGNALS, Signal, not_collected
 from .status import encode, failure
+from .tls import Tls
 
 _OTHER_SERVICES: Final = {"opentelemetry.proto.collector.logs.v1.LogsService": "logs"}
 _TIMES: Final = (
@@ -29,7 +39,7 @@ _DETAILS: Final = "grpc-status-details-bin"
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def server(intake: Intake, address: Address) -> tuple[grpc.aio.Server, int]:
+def server(intake: Intake, address: Address, tls: Tls | None = None) -> tuple[grpc.aio.Server, int]:
     """Return a server that is not started yet and the port that it has bound.
 
     Raises:
@@ -47,28 +57,62 @@ def server(intake: Intake, address: Address) -> tuple[grpc.aio.Server, int]:
         compression=None,
     )
     made.add_generic_rpc_handlers(
-        (*(_taken(intake, signal) for signal in SIGNALS), *map(_elsewhere, _OTHER_SERVICES))
+        (*(_Taken(intake, signal) for signal in SIGNALS), *map(_elsewhere, _OTHER_SERVICES))
     )
     try:
+        if tls is not None:
+            return made, made.add_secure_port(address.target, tls.server_credentials())
         return made, made.add_insecure_port(address.target)
     except RuntimeError as error:
         raise ListenError(address.refused(str(error))) from None
 
 
-def _taken(intake: Intake, signal: Signal) -> grpc.GenericRpcHandler:
-    async def export(body: bytes, context: Context) -> bytes:
-        intake.count_request("grpc")
-        try:
-            with intake.budget.hold() as hold:
-                hold.grow(len(body))
-                checked = await intake.accept_protobuf(body, signal)
-        except (BadRequest, Overloaded) as error:
-            intake.count_rejection(error)
-            await _abort(error, context)
-        return encode(signal.success(checked), as_json=False)
+class _Taken(grpc.GenericRpcHandler):
+    """Takes a signal; who is not let in is answered before anything of the body is read."""
 
-    method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(export)
-    return grpc.method_handlers_generic_handler(signal.service, {"Export": method})
+    def __init__(self, intake: Intake, signal: Signal) -> None:
+        self._intake = intake
+        self._signal = signal
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+        if details.method != f"/{self._signal.service}/Export":
+            return None
+        self._intake.count_request("grpc")
+        try:
+            bearer = self._intake.admit(_authorization(details))
+        except (BadRequest, Overloaded) as error:
+            return self._turned_away(error)
+
+        async def export(body: bytes, context: Context) -> bytes:
+            return await self._export(body, context, bearer)
+
+        return grpc.unary_unary_rpc_method_handler(export)
+
+    async def _export(self, body: bytes, context: Context, bearer: Bearer) -> bytes:
+        try:
+            with self._intake.budget.hold() as hold:
+                hold.grow(len(body))
+                checked = await self._intake.accept_protobuf(body, self._signal, bearer)
+        except (BadRequest, Overloaded) as error:
+            self._intake.count_rejection(error)
+            await _abort(error, context)
+        return encode(self._signal.success(checked), as_json=False)
+
+    def _turned_away(self, error: BadRequest | Overloaded) -> grpc.RpcMethodHandler[bytes, bytes]:
+        self._intake.count_rejection(error)
+
+        async def refuse(bodies: object, context: Context) -> bytes:
+            await _abort(error, context)
+
+        # As a stream, because gRPC would read the one body of a plain call before it asks.
+        return grpc.stream_unary_rpc_method_handler(refuse)
+
+
+def _authorization(details: grpc.HandlerCallDetails) -> str:
+    for name, value in details.invocation_metadata or ():
+        if name == "authorization":
+            return value.decode("latin-1") if isinstance(value, bytes) else value
+    return ""
 
 
 def _elsewhere(service: str) -> grpc.GenericRpcHandler:
@@ -87,7 +131,11 @@ async def _abort(error: BadRequest | Overloaded, context: Context) -> NoReturn:
 
 def _code(error: BadRequest | Overloaded) -> grpc.StatusCode:
     match error:
-        case TooLarge():
+        case Unauthenticated():
+            return grpc.StatusCode.UNAUTHENTICATED
+        case Forbidden():
+            return grpc.StatusCode.PERMISSION_DENIED
+        case TooLarge() | OverAllowance():
             return grpc.StatusCode.RESOURCE_EXHAUSTED
         case BadRequest():
             return grpc.StatusCode.INVALID_ARGUMENT

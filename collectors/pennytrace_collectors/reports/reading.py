@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from clickhouse_connect.driver.client import Client
 
 from pennytrace_collectors import running
+from pennytrace_collectors.access.readers import LOCAL_USER
 from pennytrace_collectors.errors import NoSpend
 from pennytrace_collectors.store.client import DEFAULT_DATABASE, Address, connect, parse_address, translated
 
@@ -39,7 +40,9 @@ class Reader:
         sql = self.text(name, values)
         with translated(self.address):
             result = self.client.query(sql, parameters=dict(parameters or {}))
-        return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
+        return [
+            dict(zip(result.column_names, map(_harmless, row), strict=True)) for row in result.result_rows
+        ]
 
     def text(self, name: str, values: Mapping[str, str] | None = None) -> str:
         """The SQL of `sql/NAME`, `$values` and the database's name filled in."""
@@ -69,7 +72,7 @@ def open_reader(store: str | None, *, state: Path) -> Reader:
                 f"a collector (process {collector.pid}) has the store in {str(state)!r} open and its SQL port is off: "
                 "start it without `--sql off`, or stop it"
             )
-        address = _port(collector.sql)
+        address = _port(collector.local or collector.sql, running.local_secret(state))
     elif address.folder is not None and not address.folder.is_dir():
         raise NoSpend(
             f"no store in {str(address.folder)!r}: start `pennytrace collect`, "
@@ -78,6 +81,18 @@ def open_reader(store: str | None, *, state: Path) -> Reader:
     return Reader(connect(address), address)
 
 
-def _port(url: str) -> Address:
+# The store's names have no control characters of ASCII. These would still move a terminal's cursor, or turn what
+# follows them around; they are rare, and to look for them in every span would cost more than a report does.
+_FEINTS: Final = {
+    code: "_" for codes in (range(0x80, 0xA0), range(0x2028, 0x202F), range(0x2066, 0x206A)) for code in codes
+}
+
+
+def _harmless(value: Any) -> Any:
+    return value.translate(_FEINTS) if isinstance(value, str) else value
+
+
+def _port(url: str, secret: str) -> Address:
     parts = urlsplit(url)
-    return Address(f"{parts.scheme}://{parts.netloc}/{DEFAULT_DATABASE}", None, DEFAULT_DATABASE)
+    dsn = f"{parts.scheme}://{parts.netloc}/{DEFAULT_DATABASE}"
+    return Address(dsn, None, DEFAULT_DATABASE, LOCAL_USER if secret else "", secret)

@@ -27,6 +27,12 @@ class Accounts(Protocol):
     def admits(self, credentials: Credentials) -> bool:
         """Say whether the user exists and the password is theirs."""
 
+    def sees_all(self, user: str) -> bool:
+        """Say whether a user who was admitted may read all tables of the store, not spend alone."""
+
+    def are_asked(self) -> bool:
+        """Say whether there are passwords, so that no web page can ask in the name of its reader."""
+
 
 @dataclass(frozen=True, slots=True)
 class OnlyDefault:
@@ -35,6 +41,14 @@ class OnlyDefault:
     def admits(self, credentials: Credentials) -> bool:
         """Say whether these are the name and the empty password of that one user."""
         return credentials.user == "default" and not credentials.password
+
+    def sees_all(self, user: str) -> bool:
+        """That user reads everything."""
+        return True
+
+    def are_asked(self) -> bool:
+        """There is no password."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +68,8 @@ class Access:
             Fault: Its Host is not listed (a name that was made to point here), or a page elsewhere sent it.
         """
         host = _host(headers.get("host", ""))
-        if not _is_loopback(host) and host not in self.hosts:
+        # A name that was made to point here serves nobody who lacks a password.
+        if not (_is_loopback(host) or host in self.hosts or self.accounts.are_asked()):
             raise denied(f"the Host {host!r} is not one that this port answers to")
         origin = headers.get("origin")
         if origin is not None and origin not in self.origins:

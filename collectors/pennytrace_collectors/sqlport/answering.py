@@ -40,8 +40,10 @@ class Answering:
     database: str
     limits: Limits
 
-    def begin(self, ask: Ask, name: str) -> Reply:
+    def begin(self, ask: Ask, name: str, *, spend_only: bool = False) -> Reply:
         """Check a statement, start it under a name, and read the beginning of its answer.
+
+        A reader of `spend_only` may name no other tables of the store.
 
         Raises:
             Fault: It is refused, or it fails.
@@ -50,12 +52,12 @@ class Answering:
         self._require_database(ask.database)
         if not ask.text.strip():
             raise Fault(Code.SYNTAX_ERROR, "Syntax error: Empty query")
-        statement = self.inspector.inspect(ask.text, ask.parameters)
+        statement = self.inspector.inspect(ask.text, ask.parameters, spend_only=spend_only)
         format = _format(statement, ask)
         build = self.inspector.build
         if handshake.is_handshake(statement.sql, format, ask.protocol):
             return Reply(format, build.timezone, handshake.reply(build.version, build.timezone, ask.protocol))
-        order = self._order(statement, ask, format, name)
+        order = self._order(statement, ask, format, name, spend_only)
         answer = self.engine.run(order)
         head, ended = _beginning(answer, whole=not order.streamed or ask.waits)
         return Reply(
@@ -72,13 +74,13 @@ class Answering:
         if name not in ("", "default", self.database):
             raise Fault(Code.UNKNOWN_DATABASE, f"Database {name} does not exist")
 
-    def _order(self, statement: Statement, ask: Ask, format: str, name: str) -> Order:
+    def _order(self, statement: Statement, ask: Ask, format: str, name: str, spend_only: bool) -> Order:
         streamed = statement.is_select and format.lower() in rules.STREAMED_FORMATS
         build = self.inspector.build
         settings = within(self.limits, ask.settings, build, held_whole=not streamed or ask.waits)
         settings = with_own(settings, statement.settings, build)
         if filters := settings.get("additional_table_filters"):
-            self.inspector.require_filters(filters)
+            self.inspector.require_filters(filters, spend_only=spend_only)
         return Order(
             sql=statement.sql,
             format=format,

@@ -91,7 +91,10 @@ class _Application:
 
     async def _begin(self, ask: Ask, request: Request) -> Reply:
         name = str(uuid4())
-        working = asyncio.ensure_future(self._turns.work(lambda: self._answering.begin(ask, name)))
+        spend_only = not self._access.accounts.sees_all(ask.who.user)
+        working = asyncio.ensure_future(
+            self._turns.work(lambda: self._answering.begin(ask, name, spend_only=spend_only))
+        )
         leaving = asyncio.ensure_future(_left(request))
         try:
             await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from . import rules
 from .build import Build, Look
 from .faults import Code, Fault, denied, writes
+from .reach import require_spend_only
 from .tree import Found, Node, Parts, output_format, pairs, survey
 
 # The text is a value here: whatever is in it, it is parsed and not run.
@@ -58,6 +59,7 @@ class Inspector:
         self._look = look
         self._database = database
         self._build: Build | None = None
+        self._tables: frozenset[str] | None = None
         self._asking = threading.Lock()
         self._remembered = lru_cache(maxsize=256)(self._inspect)
 
@@ -83,17 +85,17 @@ class Inspector:
         """The version of the engine, or a 0 while it has not been asked."""
         return self._build.version if self._build else "0"
 
-    def inspect(self, text: str, parameters: Mapping[str, str]) -> Statement:
-        """Return the one statement in `text`.
+    def inspect(self, text: str, parameters: Mapping[str, str], *, spend_only: bool = False) -> Statement:
+        """Return the one statement in `text`, of a reader who may see all, or spend alone.
 
         Raises:
             Fault: It cannot be parsed, there are several, it is not a read, or it reaches too far.
         """
         # Only names are put in by the check; values stay parameters.
         names = tuple(sorted(parameters.items())) if "identifier" in text.lower() else ()
-        return (self._remembered if len(text) <= _CACHED_LENGTH else self._inspect)(text, names)
+        return (self._remembered if len(text) <= _CACHED_LENGTH else self._inspect)(text, names, spend_only)
 
-    def require_filters(self, value: str) -> None:
+    def require_filters(self, value: str, *, spend_only: bool = False) -> None:
         """Let a value of `additional_table_filters` pass whose conditions a statement might have.
 
         Raises:
@@ -103,18 +105,18 @@ class Inspector:
         found = survey(tree, {})
         if [name for name, _ in found.settings] != ["additional_table_filters"]:
             raise Fault(Code.BAD_ARGUMENTS, "additional_table_filters is not a map of tables to conditions")
-        self._require_conditions(tree)
+        self._require_conditions(tree, spend_only)
 
-    def _inspect(self, text: str, names: tuple[tuple[str, str], ...]) -> Statement:
+    def _inspect(self, text: str, names: tuple[tuple[str, str], ...], spend_only: bool) -> Statement:
         try:
             tree, sql = self._parse(text)
         except Fault as fault:
             if _NO_TREE not in fault.message:
                 raise
-            return self._plain(text)
+            return self._plain(text, spend_only)
         found = survey(tree, dict(names))
-        self._require(found)
-        self._require_conditions(tree)
+        self._require(found, spend_only)
+        self._require_conditions(tree, spend_only)
         return Statement(
             sql=sql,
             is_select=tree["type"] == "SelectWithUnionQuery",
@@ -134,17 +136,32 @@ class Inspector:
             raise Fault(Code.TOO_DEEP_RECURSION, "the statement is nested too deep") from None
         return parsed, str(sql)
 
-    def _plain(self, text: str) -> Statement:
+    def _plain(self, text: str, spend_only: bool) -> Statement:
         sql: str = self._look(_FORMAT, {"text": text})[0][0]
         if not (match := _PLAIN.fullmatch(sql)):
             raise writes("only SELECT, SHOW, DESCRIBE, EXISTS and EXPLAIN are answered")
         if match["table"]:
-            self._require_table(tuple(part.strip("`") for part in match["table"].split(".")))
+            table = tuple(part.strip("`") for part in match["table"].split("."))
+            self._require_table(table)
+            if spend_only:
+                require_spend_only(Found(tables={table}), self._database, self._own_tables())
         if match["database"]:
             self._require_database(match["database"].strip("`"))
         return Statement(sql=sql, is_select=False, format=match["format"])
 
-    def _require(self, found: Found) -> None:
+    def _own_tables(self) -> frozenset[str]:
+        # Tables are only made before the port answers.
+        if self._tables is None:
+            rows = self._look(
+                "SELECT name FROM system.tables WHERE database = {database:String}",
+                {"database": self._database},
+            )
+            self._tables = frozenset(str(name) for (name,) in rows)
+        return self._tables
+
+    def _require(self, found: Found, spend_only: bool) -> None:
+        if spend_only:
+            require_spend_only(found, self._database, self._own_tables())
         for function in sorted(found.functions):
             self.build.require_function(function)
         for function in sorted(found.table_functions):
@@ -182,7 +199,7 @@ class Inspector:
         if name not in (self._database, "system") and name.lower() != "information_schema":
             raise Fault(Code.UNKNOWN_DATABASE, f"Database {name} does not exist")
 
-    def _require_conditions(self, tree: Node) -> None:
+    def _require_conditions(self, tree: Node, spend_only: bool) -> None:
         """Read the conditions that stand as text in the statement's settings; the engine reads them later."""
         for change in _setting_changes(tree):
             if change["name"] != "additional_table_filters":
@@ -192,7 +209,7 @@ class Inspector:
                 found = survey(inner, {})
                 if found.settings:
                     raise denied("SETTINGS in a condition is not available here")
-                self._require(found)
+                self._require(found, spend_only)
 
 
 def _asks_settings(found: Found) -> bool:

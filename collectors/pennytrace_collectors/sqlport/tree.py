@@ -25,6 +25,8 @@ class Found:
     """Tables and common table expressions, by the parts of their names."""
     identifiers: set[Parts] = field(default_factory=set)
     """Columns and aliases, and whatever else is named with a dot: `x IN system.one` names a table so."""
+    in_names: set[Parts] = field(default_factory=set)
+    """Names on the right of an IN: of a table, a column or an alias."""
     databases: set[str] = field(default_factory=set)
     settings: list[tuple[str, str]] = field(default_factory=list)
 
@@ -108,6 +110,7 @@ def _note(found: Found, role: str, node: Node, parameters: Mapping[str, str]) ->
     kind = node["type"]
     if kind == "Function":
         (found.table_functions if role == "table_function" else found.functions).add(node["name"])
+        found.in_names.update(_names_after_in(node, parameters))
     elif kind == "ColumnsApplyTransformer" and "func_name" in node:
         found.functions.add(node["func_name"])
     elif kind == "TableIdentifier":
@@ -120,6 +123,13 @@ def _note(found: Found, role: str, node: Node, parameters: Mapping[str, str]) ->
         raise denied("a parameter of type Identifier may only name a column, a table or its database")
     elif kind in ("ShowColumnsQuery", "ShowIndexesQuery"):
         found.tables.add(tuple(part for part in (node.get("database"), node.get("table")) if part))
+
+
+def _names_after_in(node: Node, parameters: Mapping[str, str]) -> Iterator[Parts]:
+    if node["name"].lower().endswith("in") and isinstance(arguments := node.get("arguments"), dict):
+        for argument in (arguments.get("children") or ())[1:]:
+            if argument.get("type") == "Identifier":
+                yield _parts(argument, parameters)
 
 
 def _note_identifier(found: Found, role: str, parts: Parts) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -31,12 +32,12 @@ _CONTENT_FAULTS: Final = frozenset({6, 26, 27, 32, 33, 38, 41, 69, 70, 117, 131,
 class Address:
     """Where a store is: `chdb:///folder`, or `http(s)://user:password@host:port/database`."""
 
-    dsn: str
+    dsn: str = field(repr=False)
     folder: Path | None
     """The folder of an embedded store; None for a server."""
     database: str
     user: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         """The address without its password, fit for messages."""
@@ -55,6 +56,7 @@ def parse_address(dsn: str) -> Address:
         StoreError: it is neither a chdb nor an http(s) address; the message shows both forms.
     """
     parts = urlsplit(dsn)
+    _require_port(dsn)
     if dsn.startswith("chdb:///") and parts.path.strip("/"):
         return Address(dsn, Path(unquote(parts.path)), DEFAULT_DATABASE)
     if parts.scheme in ("http", "https") and parts.hostname:
@@ -65,9 +67,22 @@ def parse_address(dsn: str) -> Address:
             )
         return Address(dsn, None, database, unquote(parts.username or ""), unquote(parts.password or ""))
     raise StoreError(
-        f"not a store's address: {dsn!r}; expected chdb:///path/to/a/folder "
+        f"not a store's address: {_without_password(dsn)!r}; expected chdb:///path/to/a/folder "
         "or http(s)://user:password@host:port/database"
     )
+
+
+def _require_port(dsn: str) -> None:
+    try:
+        urlsplit(dsn).port  # noqa: B018 - it raises
+    except ValueError:
+        raise StoreError(
+            "the port in the store's address is no number; in a password write '/', '#', '?' and '@' percent-encoded"
+        ) from None
+
+
+def _without_password(dsn: str) -> str:
+    return re.sub(r"^(\w*:?//)?.*@", r"\1***@", dsn)
 
 
 def connect(address: Address) -> Client:
@@ -103,11 +118,19 @@ def translated(address: Address) -> Iterator[None]:
     except StoreError:
         raise
     except OperationalError as error:
-        raise StoreUnavailable(f"the store at {address} is not available: {_root(error)}") from error
+        said = _masked(_root(error), address)
+        raise StoreUnavailable(f"the store at {address} is not available: {said}") from error
     except Error as error:
-        raise _kind(error)(f"the store at {address} answered: {_first_line(error)}") from error
+        said = _masked(_first_line(error), address)
+        raise _kind(error)(f"the store at {address} answered: {said}") from error
     except (OSError, RuntimeError) as error:
-        raise StoreUnavailable(f"cannot open the store at {address}: {_first_line(error)}") from error
+        said = _masked(_first_line(error), address)
+        raise StoreUnavailable(f"cannot open the store at {address}: {said}") from error
+
+
+def _masked(said: str, address: Address) -> str:
+    """What a store says without the password, which stands in the statements that make dictionaries."""
+    return said.replace(address.password, "***") if address.password else said
 
 
 def literal(text: str) -> str:

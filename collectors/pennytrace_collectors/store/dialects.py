@@ -49,12 +49,20 @@ def parameters() -> dict[str, str]:
         "no_prices": f"unhex('{(-(10**18)).to_bytes(16, 'little', signed=True).hex() * len(_DENSE)}')",
         "same_measures": _SAME_MEASURES,
         "clean": f"value -> {_NAME.format(value='value')}",
+        "scope": _NAME.format(value="scope_spans.scope.name"),
+        "tag_name": _NAME.format(value="substring(names[place], 16)"),
+        "tag_value": _NAME.format(value="strings[place]"),
         "detail_name": _NAME.format(value="substring(names[place], 18)"),
         "parts_of_tokens": _among(row["name"] for row in _rows("quantities.csv") if row["billed"] == "no"),
     }
     for field, names in aliases.items():
         found |= _field(field, [codes[name] for name in names])
     return found
+
+
+def attribute_names(field: str) -> tuple[str, ...]:
+    """The names of the attributes that say a field of a call, in every dialect."""
+    return tuple(_aliases()[field])
 
 
 def meter_enum() -> str:

@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from pennytrace._delivery.late import in_one_piece
@@ -16,6 +16,7 @@ from pennytrace._delivery.wire import fields
 
 if TYPE_CHECKING:
     import socket
+    import ssl
     from http.client import HTTPConnection, HTTPResponse
 
 TIMEOUT: Final = 10.0
@@ -35,11 +36,40 @@ _LONGEST_WAIT: Final = 300.0  # seconds; more than that is not a Retry-After but
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
+class Papers(NamedTuple):
+    """The files by which a client and a server of TLS know each other, by path; None is what the system has."""
+
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+
+    def context(self) -> ssl.SSLContext | None:
+        """Return what a connection is made with, the files read anew; None where there are none.
+
+        Raises:
+            OSError: A file cannot be used.
+        """
+        if not (self.ca or self.certificate):
+            return None
+        from ssl import create_default_context
+
+        context = create_default_context(cafile=self.ca)
+        if self.certificate:
+            context.load_cert_chain(self.certificate, self.key, password=lambda: b"")
+        return context
+
+
 class HttpTransport:
     """Sends to one URL; on failure says what went wrong in words that name the URL."""
 
     def __init__(
-        self, url: str, *, headers: Mapping[str, str], compress: bool, optional: bool = False
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        compress: bool,
+        optional: bool = False,
+        papers: Papers | None = None,
     ) -> None:
         """Send to `url`; `optional` is what not every collector takes, and lacks when it says 404."""
         parts = urlsplit(url)
@@ -47,6 +77,7 @@ class HttpTransport:
         self._secure = parts.scheme == "https"
         self._host = parts.hostname or ""
         self._port = parts.port
+        self._papers = papers or Papers()
         self._path = parts.path + (f"?{parts.query}" if parts.query else "")
         self._encodings = ["gzip"] if compress else []
         self._may_learn = compress
@@ -108,8 +139,11 @@ class HttpTransport:
         def response(sock: socket.socket, *args: Any, **kwargs: Any) -> HTTPResponse:
             return HTTPResponse(_Patient(sock, TIMEOUT), *args, **kwargs)  # type: ignore[arg-type]
 
-        kind = HTTPSConnection if self._secure else HTTPConnection
-        connection = kind(self._host, self._port, timeout=TIMEOUT)
+        connection = (
+            HTTPSConnection(self._host, self._port, timeout=TIMEOUT, context=self._papers.context())
+            if self._secure
+            else HTTPConnection(self._host, self._port, timeout=TIMEOUT)
+        )
         connection.response_class = response  # type: ignore[assignment]
         return connection
 

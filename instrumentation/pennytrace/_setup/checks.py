@@ -197,7 +197,9 @@ def _get_status(url: str, settings: Settings) -> int:
     from urllib.request import Request, urlopen
 
     try:
-        with urlopen(Request(url, headers=dict(settings.headers)), timeout=_PATIENCE) as response:
+        request = Request(url, headers=dict(settings.headers))
+        context = settings.papers.context() if url.startswith("https:") else None
+        with urlopen(request, timeout=_PATIENCE, context=context) as response:
             return int(response.status)
     except HTTPError as error:
         return error.code

@@ -211,7 +211,9 @@ def recorder_for(settings: Settings, *, pause: float = PAUSE) -> Recorder:
     """Return a recorder that delivers as these settings say, `pause` seconds after a call at the latest."""
     service = settings.service or main_module()
     delivery = QueuedDelivery(
-        HttpTransport(settings.url, headers=dict(settings.headers), compress=settings.compress),
+        HttpTransport(
+            settings.url, headers=dict(settings.headers), compress=settings.compress, papers=settings.papers
+        ),
         Envelope(
             resource=encode_resource(_resource(settings, service)),
             scope=encode_scope(semconv.SCOPE_NAME, __version__),
@@ -238,7 +240,13 @@ def _metrics_delivery(settings: Settings, before_the_end: Callable[[], object]) 
     }
     resource[semconv.SERVICE_INSTANCE_ID] = os.urandom(16).hex()
     return QueuedDelivery(
-        HttpTransport(url, headers=dict(settings.metrics_headers), compress=settings.compress, optional=True),
+        HttpTransport(
+            url,
+            headers=dict(settings.metrics_headers),
+            compress=settings.compress,
+            optional=True,
+            papers=settings.papers,
+        ),
         Envelope(
             resource=encode_resource(resource),
             scope=encode_scope(semconv.SCOPE_NAME, __version__),

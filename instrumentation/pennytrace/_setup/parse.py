@@ -94,11 +94,18 @@ def labels(value: object) -> tuple[tuple[str, str], ...]:
 
 def headers(value: object) -> tuple[tuple[str, str], ...]:
     """Read HTTP headers, in the form of OTEL_EXPORTER_OTLP_HEADERS or as a mapping."""
-    found = pairs(value)
+    try:
+        found = pairs(value)
+    except ValueError:
+        # Nothing is repeated: a token without its header's name stands there as often as not.
+        raise ValueError(
+            "expected key=value, such as Authorization=Bearer%20TOKEN; got something else, which may be a secret"
+        ) from None
     for key, item in found:
         # The value is not repeated in the message: it is a secret as often as not.
         if not _HEADER_NAME.fullmatch(key):
-            raise ValueError(f"{key!r} cannot be a header's name; use letters, digits and dashes")
+            shown = repr(key) if isinstance(value, Mapping) else "what stands before the first '='"
+            raise ValueError(f"{shown} cannot be a header's name; use letters, digits and dashes")
         if not _HEADER_VALUE.fullmatch(item):
             raise ValueError(f"the value of {key!r} has characters that no header may have; remove them")
     return found

@@ -11,6 +11,7 @@ from pennytrace import semconv
 from pennytrace._attribution.identity import WITHHOLD
 from pennytrace._attribution.propagation import KEYS
 from pennytrace._attribution.tags import cleaned
+from pennytrace._delivery.http import Papers
 from pennytrace._delivery.spool import default_root
 from pennytrace._setup.parse import (
     OFF,
@@ -81,6 +82,12 @@ VARIABLES: Final[Mapping[str, Mapping[str, Parser]]] = {
         "OTEL_EXPORTER_OTLP_METRICS_HEADERS": headers,
         "OTEL_EXPORTER_OTLP_HEADERS": headers,
     },
+    "ca": {"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE": name, "OTEL_EXPORTER_OTLP_CERTIFICATE": name},
+    "certificate": {
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE": name,
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": name,
+    },
+    "key": {"OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY": name, "OTEL_EXPORTER_OTLP_CLIENT_KEY": name},
     "feature": {"PENNYTRACE_FEATURE": name},
     "team": {"PENNYTRACE_TEAM": name},
     "customer": {"PENNYTRACE_CUSTOMER": name},
@@ -109,10 +116,12 @@ class Settings:
     environment: str | None
     url: str
     """The full URL that spans are posted to."""
-    headers: Pairs
+    headers: Pairs = field(repr=False)
     metrics_url: str
     """The full URL that metrics of GPUs are posted to."""
-    metrics_headers: Pairs
+    metrics_headers: Pairs = field(repr=False)
+    papers: Papers
+    """The files of TLS, for spans and for metrics."""
     defaults: Pairs
     """Feature, team, customer and tags that hold for the whole app, by attribute name."""
     resource: Pairs
@@ -172,6 +181,7 @@ def resolve(given: Mapping[str, Any], environment: Mapping[str, str] = os.enviro
         headers=found["headers"] or (),
         metrics_url=found["metrics_endpoint"] or metrics_url(DEFAULT_URL),
         metrics_headers=found["metrics_headers"] or (),
+        papers=Papers(found["ca"], found["certificate"], found["key"]),
         defaults=_defaults(found),
         resource=tuple(resource.items()),
         queue_size=found["queue_size"] or DEFAULT_QUEUE_SIZE,

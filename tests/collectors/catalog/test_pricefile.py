@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pennytrace_collectors.catalog import PriceFile, compile_catalog, read_price_file
-from pennytrace_collectors.catalog.pricefile.positions import lines_of
 from pennytrace_collectors.errors import PriceFileError
+from pennytrace_collectors.tomlfile import lines_of
 
 WHOLE = """\
 currency = "EUR"

@@ -14,10 +14,12 @@ from pennytrace_collectors.errors import Overloaded
 from pennytrace_collectors.receive import http as otlp_http
 from pennytrace_collectors.receive import rpc
 from pennytrace_collectors.receive.address import Address
+from pennytrace_collectors.receive.bearer import Doors
 from pennytrace_collectors.receive.budget import Budget
 from pennytrace_collectors.receive.connection import Manners
 from pennytrace_collectors.receive.intake import Intake
 from pennytrace_collectors.receive.listen import listen
+from pennytrace_collectors.receive.tls import Tls
 
 
 @dataclass(slots=True)
@@ -75,11 +77,20 @@ _Started = tuple[Receiver, asyncio.AbstractEventLoop, asyncio.Event]
 
 @contextmanager
 def receiving(
-    *, budget: Budget | None = None, body_time_s: float = 30.0, manners: Manners | None = None
+    *,
+    budget: Budget | None = None,
+    body_time_s: float = 30.0,
+    doors: Doors | None = None,
+    tls: Tls | None = None,
+    manners: Manners | None = None,
 ) -> Iterator[Receiver]:
     """Run both listeners until the block ends."""
     started: Future[_Started] = Future()
-    thread = threading.Thread(target=asyncio.run, args=(_serve(started, budget, body_time_s, manners),))
+    memory = Memory()
+    intake = Intake(memory, budget=budget, doors=doors)
+    thread = threading.Thread(
+        target=asyncio.run, args=(_serve(started, memory, intake, body_time_s, tls, manners or Manners()),)
+    )
     thread.start()
     try:
         receiver, loop, stop = started.result(30)
@@ -90,16 +101,20 @@ def receiving(
 
 
 async def _serve(
-    started: Future[_Started], budget: Budget | None, body_time_s: float, manners: Manners | None
+    started: Future[_Started],
+    memory: Memory,
+    intake: Intake,
+    body_time_s: float,
+    tls: Tls | None,
+    manners: Manners,
 ) -> None:
-    memory = Memory()
-    intake = Intake(memory, budget=budget)
     bound = Address("127.0.0.1", 0, "--http").bind()
     port: int = bound.getsockname()[1]
     pages = {"/health": lambda: otlp_http.Reply(200, "text/plain", b"well")}
     app = otlp_http.application(intake, pages, body_time_s=body_time_s)
-    listener = await listen(app, bound, grace_s=1, manners=manners or Manners())
-    server, grpc_port = rpc.server(intake, Address("127.0.0.1", 0, "--grpc"))
+    context = tls.context if tls else None
+    listener = await listen(app, bound, grace_s=1, manners=manners, tls=context)
+    server, grpc_port = rpc.server(intake, Address("127.0.0.1", 0, "--grpc"), tls)
     await server.start()
     stop = asyncio.Event()
     started.set_result((Receiver(memory, intake, port, grpc_port), asyncio.get_running_loop(), stop))

@@ -61,7 +61,7 @@ def main() -> int:
     if drain_s := os.environ.get("RECORDING_DRAIN_S"):
         chosen = dataclasses.replace(chosen, drain_s=float(drain_s))
     logging.basicConfig(level=logging.INFO)
-    parts = service.Parts(open_store=open_store, sql_port=lambda _: sql_port, perform=perform)
+    parts = service.Parts(open_store=open_store, sql_port=lambda _, accounts: sql_port, perform=perform)
     try:
         return service.run(chosen, parts, say=lambda line: print(line, flush=True))  # noqa: T201 - as the command does
     except PennytraceError as error:

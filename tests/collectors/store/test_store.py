@@ -314,7 +314,7 @@ def test_opening_a_store_again_changes_nothing(store: Store, folder: Path) -> No
     again = open_store(f"chdb://{folder}")
     try:
         assert spend(again) == before
-        assert again.client.query("SELECT count() FROM pennytrace.migrations").result_rows[0][0] == 8
+        assert again.client.query("SELECT count() FROM pennytrace.migrations").result_rows[0][0] == 9
         assert again.client.query("SELECT count() FROM pennytrace.catalogs FINAL").result_rows[0][0] == 1
     finally:
         again.close()

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from pennytrace_collectors.catalog.pricefile import conflicts
 from pennytrace_collectors.catalog.pricefile.entries import (
@@ -27,8 +25,8 @@ from pennytrace_collectors.catalog.pricefile.entries import (
     OwnPrice,
     Surcharge,
 )
-from pennytrace_collectors.catalog.pricefile.positions import Place, lines_of
 from pennytrace_collectors.errors import PriceFileError
+from pennytrace_collectors.tomlfile import Place, closest_line, lines_of, meant, said
 
 _CURRENCY: Final[TypeAdapter[str]] = TypeAdapter(Currency)
 _KINDS: Final = {kind.table: kind for kind in TABLES}
@@ -87,9 +85,7 @@ class _Reading:
 
     def price_file(self) -> PriceFile:
         for name in self.document.keys() - {*_KINDS, "currency"}:
-            self.fault(
-                (name,), f"unknown {name!r}{_meant(name, [*_KINDS, 'currency'])}; expected {_EXPECTED}"
-            )
+            self.fault((name,), f"unknown {name!r}{meant(name, [*_KINDS, 'currency'])}; expected {_EXPECTED}")
         return PriceFile(
             self.path.name,
             self.currency(),
@@ -110,7 +106,7 @@ class _Reading:
         try:
             return _CURRENCY.validate_python(self.document["currency"])
         except ValidationError as error:
-            self.fault(("currency",), f"currency: {_said(error.errors()[0], ())}")
+            self.fault(("currency",), f"currency: {said(error.errors()[0], (), patterns=_PATTERNS)}")
             return ""
 
     def entries(self, kind: type[_E]) -> tuple[_E, ...]:
@@ -132,8 +128,10 @@ class _Reading:
         except ValidationError as error:
             for detail in error.errors():
                 field = ".".join(str(part) for part in detail["loc"])
-                said = _said(detail, tuple(_names(kind)))
-                self.fault((*place, *detail["loc"]), f"[[{kind.table}]] {field}{': ' if field else ''}{said}")
+                words = said(detail, tuple(_names(kind)), patterns=_PATTERNS)
+                self.fault(
+                    (*place, *detail["loc"]), f"[[{kind.table}]] {field}{': ' if field else ''}{words}"
+                )
             return None
         if self.supplement:
             self.sourced(place, entry)
@@ -153,9 +151,7 @@ class _Reading:
 
     def line(self, place: Place) -> int:
         """The line of a place, or of the closest thing around it that is written."""
-        while place not in self.lines and place:
-            place = place[:-1]
-        return self.lines.get(place, 1)
+        return closest_line(self.lines, place)
 
 
 _EXPECTED: Final = "currency, " + ", ".join(f"[[{name}]]" for name in _KINDS)
@@ -166,37 +162,11 @@ def _names(kind: type[Entry]) -> Iterator[str]:
         yield field.alias or name
 
 
-def _said(error: ErrorDetails, names: tuple[str, ...]) -> str:
-    """One of pydantic's findings in our words: what is wrong, what was got, what to do."""
-    got = error["input"]
-    if error["type"] == "extra_forbidden":
-        name = str(error["loc"][-1])
-        return f"unknown key, got {_shown(got)}{_meant(name, names) or '; remove it'}"
-    if error["type"] == "missing":
-        return "is missing; add it"
-    message = error["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if isinstance(got, dict):  # of the whole entry: what is wrong is in the message
-        return message
-    if error["type"] == "string_pattern_mismatch":
-        message = _PATTERNS.get(str(error.get("ctx", {}).get("pattern")), message)
-    return f"{message}, got {_shown(got)}"
-
-
 _PATTERNS: Final = {
     r"^[A-Z]{3}$": "should be a currency's three capital letters, such as EUR",
     r"^[^+\s]+$": "should be one word without '+'; what a '+' joins has keys of its own",
     r"^\S*$": "should have no spaces",
 }
-
-
-def _shown(value: object) -> str:
-    return str(value) if isinstance(value, Decimal) else repr(value)
-
-
-def _meant(name: str, names: tuple[str, ...] | list[str]) -> str:
-    close = get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def merged(price_files: Sequence[PriceFile]) -> PriceFile:

@@ -37,7 +37,8 @@ CREATE TABLE IF NOT EXISTS $database.otel_traces
                 attributes $key_values
             ))
         ))
-    ))
+    )),
+    stamp Tuple(team String, environment String)  -- of the sender's token: goes before what the spans say; '' does not
 )
 ENGINE = Null;
 
@@ -61,6 +62,7 @@ CREATE TABLE IF NOT EXISTS $database.otel_metrics
                 ))
             ))
         ))
-    )
+    ),
+    stamp Tuple(team String, environment String)
 )
 ENGINE = Null;

@@ -52,7 +52,7 @@ FROM
         multiIf(told_provider != '', told_provider, provider_system != '', provider_system,
             $maker_is_provider, $provider_by_model, extract(qualified_model, '^[^/]+')) AS provider,
         if(position(told_host, '/') != 0, domain(told_host), told_host) AS host,
-        if(told_team != '', told_team, team_id) AS team,
+        multiIf(stamped_team != '', stamped_team, told_team != '', told_team, team_id) AS team,
         if(told_cache_read != 0, told_cache_read, $text_cache_read) AS cache_read,
         if(told_cache_write != 0, told_cache_write, $text_cache_write) AS cache_write,
         if(told_reasoning != 0, told_reasoning, $text_reasoning) AS reasoning,
@@ -117,14 +117,15 @@ FROM
         environment,
         $name_feature AS feature,
         $name_feature_source AS feature_source,
+        stamped_team,
         $name_team AS told_team,
         $name_team_id AS team_id,
         $name_customer AS customer,
         $name_user AS user,
         $name_session AS session,
         CAST(mapFromArrays(
-            arrayMap(place -> toLowCardinality(substring(names[place], 16)), arrayFilter(place -> startsWith(names[place], 'pennytrace.tag.'), own)),
-            arrayMap(place -> strings[place], arrayFilter(place -> startsWith(names[place], 'pennytrace.tag.'), own))
+            arrayMap(place -> toLowCardinality($tag_name), arrayFilter(place -> startsWith(names[place], 'pennytrace.tag.'), own)),
+            arrayMap(place -> $tag_value, arrayFilter(place -> startsWith(names[place], 'pennytrace.tag.'), own))
         ) AS Map(LowCardinality(String), String)) AS tags,
         CAST(mapFromArrays(
             arrayMap(place -> toLowCardinality($detail_name), arrayFilter(place -> startsWith(names[place], 'pennytrace.usage.'), own)),
@@ -168,6 +169,7 @@ FROM
         SELECT
             service,
             environment,
+            stamped_team,
             scope,
             scope_dialect,
             span,
@@ -181,17 +183,20 @@ FROM
             arrayFilter((place, name, code) -> code = 0 AND startsWith(name, 'pennytrace.'), arrayEnumerate(names), names, codes) AS own
         FROM
         (
-            SELECT service, environment, scope_spans.scope.name AS scope, $dialect_by_scope AS scope_dialect, arrayJoin(scope_spans.spans) AS span
+            SELECT service, environment, stamped_team, $scope AS scope, $dialect_by_scope AS scope_dialect, arrayJoin(scope_spans.spans) AS span
             FROM
             (
-                SELECT $name_service AS service, $name_environment AS environment, arrayJoin(all_scope_spans) AS scope_spans
+                SELECT
+                    $name_service AS service, if(empty(stamp.environment), $name_environment, stamp.environment) AS environment,
+                    stamp.team AS stamped_team, arrayJoin(all_scope_spans) AS scope_spans
                 FROM
                 (
                     SELECT
+                        stamp,
                         resource_span.scope_spans AS all_scope_spans,
                         resource_span.resource.attributes.value.string_value AS strings,
                         arrayMap(name -> transform(name, $attribute_names, $attribute_codes, toUInt16(0)), resource_span.resource.attributes.key) AS codes
-                    FROM (SELECT arrayJoin(resource_spans) AS resource_span FROM $database.otel_traces)
+                    FROM (SELECT arrayJoin(resource_spans) AS resource_span, stamp FROM $database.otel_traces)
                 )
             )
         )

@@ -31,7 +31,7 @@ FROM
         arrayJoin(range(intDiv(start_ns, hour_ns), intDiv(time_ns - 1, hour_ns) + 1)) AS hour_number
     FROM
     (
-        SELECT metric.name AS metric, node, instance, service, environment,
+        SELECT clean(metric.name) AS metric, node, instance, service, environment,
             arrayJoin(arrayConcat(metric.gauge.data_points, metric.sum.data_points)) AS point
         FROM
         (
@@ -39,15 +39,16 @@ FROM
                 clean(strings[indexOf(names, 'host.name')]) AS node,
                 clean(strings[indexOf(names, 'service.instance.id')]) AS instance,
                 clean(strings[indexOf(names, 'service.name')]) AS service,
-                clean(strings[indexOf(names, 'deployment.environment.name')]) AS environment,
+                if(empty(stamp.environment), clean(strings[indexOf(names, 'deployment.environment.name')]), stamp.environment) AS environment,
                 arrayJoin(arrayFlatten(all_metrics)) AS metric
             FROM
             (
                 SELECT
+                    stamp,
                     resource_metrics.scope_metrics.metrics AS all_metrics,
                     resource_metrics.resource.attributes.key AS names,
                     resource_metrics.resource.attributes.value.string_value AS strings
-                FROM (SELECT arrayJoin(metrics.resource_metrics) AS resource_metrics FROM $database.otel_metrics)
+                FROM (SELECT arrayJoin(metrics.resource_metrics) AS resource_metrics, stamp FROM $database.otel_metrics)
             )
         )
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 Place: TypeAlias = tuple[str | int, ...]
@@ -28,6 +29,13 @@ _SCALAR: Final = re.compile(r"[^,\]}#\r\n]+")
 def lines_of(text: str) -> dict[Place, int]:
     """The line, from 1, on which every key, table and array element of a TOML text begins."""
     return _Scan(text).document()
+
+
+def closest_line(lines: Mapping[Place, int], place: Place) -> int:
+    """The line of a place, or of the closest thing around it that is written."""
+    while place not in lines and place:
+        place = place[:-1]
+    return lines.get(place, 1)
 
 
 class _Scan:
