@@ -150,7 +150,7 @@ FORGED_METRICS = smuggled(150_020_001, b"metrics are carried here..") + smuggled
 
 
 @pytest.mark.parametrize("where", ["before", "after", "beside a span without ids"])
-@pytest.mark.parametrize("secret", [PLAIN, STAMP])
+@pytest.mark.parametrize("secret", [PLAIN, STAMP], ids=["plain", "stamp"])
 def test_a_client_can_smuggle_neither_a_stamp_nor_metrics(
     receiver: Receiver,
     store: Store,

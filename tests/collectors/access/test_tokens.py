@@ -81,6 +81,7 @@ def guarded(tmp_path: Path) -> Iterator[Guarded]:
         ("Bearer ", "not of the form 'Bearer TOKEN'"),
         ("Bearer " + OLD, "the token 'old' was valid to 2026-01-01"),
     ],
+    ids=["none", "unknown", "cut", "basic", "empty", "old"],
 )
 @pytest.mark.parametrize("signal", ["traces", "metrics"])
 def test_who_has_no_token_is_told_so_and_nothing_is_taken(
@@ -102,7 +103,7 @@ def test_the_answer_over_http_names_the_scheme(guarded: Guarded) -> None:
     assert guarded.receiver.post(otlp.body()).headers["www-authenticate"].startswith("Bearer")
 
 
-@pytest.mark.parametrize("secret", [SHOP, BATCH])
+@pytest.mark.parametrize("secret", [SHOP, BATCH], ids=["shop", "batch"])
 def test_each_token_lets_in_traces_and_metrics_on_both_protocols(guarded: Guarded, secret: str) -> None:
     points = capacity.request([capacity.held(0, 60)]).SerializeToString()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secrets import token_hex
 from typing import Any, Final
 
 from tests.instrumentation.openai_server import Events
@@ -70,7 +71,7 @@ def answers() -> dict[str, Any]:
 def _completion() -> dict[str, Any]:
     message = {"role": "assistant", "content": "".join(WORDS)}
     return {
-        "id": "chatcmpl-1",
+        "id": f"chatcmpl-{token_hex(12)}",
         "object": "chat.completion",
         "created": 1780000000,
         "model": "gpt-5-mini-2025-08-07",
@@ -82,7 +83,7 @@ def _completion() -> dict[str, Any]:
 
 def _chunks() -> list[dict[str, Any]]:
     base = {
-        "id": "chatcmpl-2",
+        "id": f"chatcmpl-{token_hex(12)}",
         "object": "chat.completion.chunk",
         "created": 1780000000,
         "model": "gpt-5-mini-2025-08-07",
@@ -99,7 +100,7 @@ def _chunks() -> list[dict[str, Any]]:
 def _response() -> dict[str, Any]:
     text = {"type": "output_text", "text": "".join(WORDS), "annotations": [], "logprobs": []}
     return {
-        "id": "resp_1",
+        "id": f"resp_{token_hex(12)}",
         "object": "response",
         "created_at": 1780000000,
         "status": "completed",
@@ -123,7 +124,7 @@ def _response() -> dict[str, Any]:
 
 def _message() -> dict[str, Any]:
     return {
-        "id": "msg_01",
+        "id": f"msg_{token_hex(12)}",
         "type": "message",
         "role": "assistant",
         "model": "claude-sonnet-4-5-20250929",
@@ -135,7 +136,7 @@ def _message() -> dict[str, Any]:
 
 
 def _message_events() -> list[dict[str, Any]]:
-    started = {**_message(), "id": "msg_02", "content": [], "stop_reason": None}
+    started = {**_message(), "content": [], "stop_reason": None}
     delta = {"stop_reason": "end_turn", "stop_sequence": None}
     return [
         {"type": "message_start", "message": {**started, "usage": {**MESSAGE_USAGE, "output_tokens": 1}}},

@@ -19,6 +19,7 @@ class Provider(openai_server.OpenAI):
         self.answers = answers()
 
     def next_answer(self, request: str) -> Any:
+        self.answers = answers()  # each with an id of its own
         asked = self.requests[-1][1]
         streamed = isinstance(asked, dict) and asked.get("stream")
         return super().next_answer(unquote(request) + (" stream" if streamed else ""))

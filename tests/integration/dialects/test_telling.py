@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,7 +23,6 @@ import genai_prices
 import pytest
 
 from tests.collectors.service import process
-from tests.collectors.service.process import Collector
 from tests.collectors.waiting import eventually
 from tests.integration.coexistence.environments import make
 from tests.integration.dialects import server
@@ -173,47 +173,86 @@ DIALECTS: Final[Mapping[str, str]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    state = tmp_path_factory.mktemp("collector")
-    with process.collector(process.REAL, state, "--sql", "127.0.0.1:0") as started:
-        yield started
+BESIDE: Final = (
+    "openllmetry",
+    "openinference",
+    "genai",
+    "genai-bedrock",
+    "logfire",
+    "langfuse",
+    "pydantic-ai",
+    "langsmith",
+    "openai-v2",
+    "openlit",
+)
 
 
 @pytest.fixture(scope="module")
-def told(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
-    """What the collector has of all calls, as soon as every app has ended."""
+def pythons(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     folder = tmp_path_factory.mktemp("environments")
-    pythons = {name: make(folder / name, (_EXPORTER, *packages)) for name, packages in ENVIRONMENTS.items()}
-    with server.running() as provider, ThreadPoolExecutor(2) as at_once:
+    made = {name: make(folder / name, (_EXPORTER, *packages)) for name, packages in ENVIRONMENTS.items()}
+    return {name: made[environment] for name, environment in IN.items()}
+
+
+@pytest.fixture(scope="module")
+def told(pythons: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    """What each span tells of each call, whether it is charged there or at another."""
+    every_span = "SELECT *, arraySum(costs) AS cost FROM calls FINAL ORDER BY started_at"
+    return _recorded(pythons, tmp_path_factory.mktemp("alone"), every_span)
+
+
+@pytest.fixture(scope="module")
+def beside(pythons: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    """What is charged where pennytrace and another instrumentation tell one collector of the same calls."""
+    charged = "SELECT * FROM spend ORDER BY started_at"
+    both = {name: pythons[name] for name in BESIDE}
+    return _recorded(both, tmp_path_factory.mktemp("beside"), charged, "beside")
+
+
+def _recorded(pythons: Mapping[str, Path], state: Path, query: str, *more: str) -> list[Record]:
+    with (
+        process.collector(process.REAL, state, "--sql", "127.0.0.1:0") as collector,
+        server.running() as provider,
+        ThreadPoolExecutor(2) as at_once,
+        sql(collector.found) as client,
+    ):
         place = f"http://127.0.0.1:{provider.port}"
-        ran = partial(_run, provider=place, collector=collector.found.http or "")
-        list(at_once.map(ran, IN, (pythons[environment] for environment in IN.values())))
-    with sql(collector.found) as client:
+        ran = partial(_run, provider=place, collector=collector.found.http or "", more=more)
+        list(at_once.map(ran, pythons, pythons.values()))
         found: list[Record] = []
 
         def settled() -> bool:
-            if metrics(collector)["journal_bytes"]:
-                return False
-            found[:] = records(client, "SELECT * FROM spend ORDER BY started_at")
-            return all(row["reason"] != "unresolved" for row in found)
+            time.sleep(3)  # longer than from one settle to the next
+            before, found[:] = list(found), records(client, query)
+            loaded = not metrics(collector)["journal_bytes"]
+            return loaded and found == before and all(row["reason"] != "unresolved" for row in found)
 
-        eventually(settled, within_s=60, what="all calls to be priced")
+        eventually(settled, within_s=60, what="all calls to be priced and sorted")
     return found
 
 
-def _run(name: str, python: Path, *, provider: str, collector: str) -> None:
+def _run(name: str, python: Path, *, provider: str, collector: str, more: Sequence[str]) -> None:
     ours = ("OTEL_", "PENNYTRACE_", "OPENAI_", "LANGFUSE_", "LOGFIRE_", "LANGSMITH_", "LITELLM_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     ran = subprocess.run(
-        [str(python), "-m", "tests.integration.dialects.apps.telling", name, provider, collector],
+        [str(python), "-m", "tests.integration.dialects.apps.telling", name, provider, collector, *more],
         cwd=_ROOT,
-        env=environment | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        env=environment | {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PENNYTRACE_SPOOL": "off"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert ran.returncode == 0, f"{name}: {ran.stderr[-3000:]}"
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_beside_pennytrace_each_call_is_charged_once_and_right(beside: list[Record], name: str) -> None:
+    """Also what the other tells wrong, or not at all: where the usage is told best it is charged."""
+    rows = [row for row in beside if row["service"] == name]
+
+    assert [(row["session"], row["cost"]) for row in rows] == [
+        (call, BILLED[call].cost) for call in MADE.get(name, CALLS[name])
+    ]
 
 
 @pytest.mark.parametrize("name", IN)
@@ -254,6 +293,8 @@ CALLS: Final[Mapping[str, tuple[str, ...]]] = {
     "azure-ai-inference": ("chat",),
 }
 """The calls of each app that its instrumentation tells of, in the order in which they are made."""
+MADE: Final[Mapping[str, tuple[str, ...]]] = {"openai-v2": _OPENAI}
+"""All calls of an app, where that does not tell of each."""
 
 
 def _found(row: Record) -> tuple[Any, ...]:

@@ -1,7 +1,8 @@
 """An app that makes real calls under one instrumentation, whose spans go to an OTLP endpoint.
 
 Run as a module with the name of the instrumentation, the base URL of a provider and that of a collector. Each call is
-made in a trace of its own, under a span that says its name, of a scope that no instrumentation has.
+made in a trace of its own, under a span that says its name, of a scope that no instrumentation has. With a fourth
+argument pennytrace records the same calls beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
+import pennytrace
 from tests.integration.dialects.answers import CHAT_MODEL, CLAUDE, CLAUDE_AT_BEDROCK, EMBEDDING_MODEL
 
 _ASKED: Final[list[Any]] = [{"role": "user", "content": "What does a penny weigh?"}]
@@ -260,7 +262,9 @@ def _to_collector() -> SimpleSpanProcessor:
     return SimpleSpanProcessor(_exporter())
 
 
-def main(name: str, url: str) -> None:
+def main(name: str, url: str, *beside: str) -> None:
+    if beside:
+        pennytrace.init(endpoint=sys.argv[3], service=name)
     provider = TracerProvider(resource=Resource({"service.name": name}))
     provider.add_span_processor(_to_collector())
     if name != "logfire":
@@ -270,7 +274,8 @@ def main(name: str, url: str) -> None:
         with trace.get_tracer("app").start_as_current_span("work", attributes={"session.id": call}):
             make()
     trace.get_tracer_provider().shutdown()  # type: ignore[attr-defined]
+    assert pennytrace.flush(30)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2], *sys.argv[4:])
