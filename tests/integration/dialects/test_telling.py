@@ -173,6 +173,27 @@ DIALECTS: Final[Mapping[str, str]] = {
 }
 
 
+_PRICES: Final = """
+[[price]]
+model = "gpt-5-mini"
+input_mtok = 0.25
+cache_read_mtok = 0.025
+output_mtok = 2
+[[price]]
+model = "gpt-5-mini-2025-08-07"
+input_mtok = 0.25
+cache_read_mtok = 0.025
+output_mtok = 2
+[[price]]
+model = "text-embedding-3-small"
+input_mtok = 0.02
+[[price]]
+model = "claude-sonnet-4-5-20250929"
+input_mtok = 3
+cache_write_mtok = 3.75
+cache_read_mtok = 0.3
+output_mtok = 15
+"""
 BESIDE: Final = (
     "openllmetry",
     "openinference",
@@ -206,12 +227,18 @@ def beside(pythons: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
     """What is charged where pennytrace and another instrumentation tell one collector of the same calls."""
     charged = "SELECT * FROM spend ORDER BY started_at"
     both = {name: pythons[name] for name in BESIDE}
-    return _recorded(both, tmp_path_factory.mktemp("beside"), charged, "beside")
+    folder = tmp_path_factory.mktemp("beside")
+    # The provider is on this machine, and pennytrace does not take it for OpenAI: it has a price of its own, the same.
+    prices = folder / "prices.toml"
+    prices.write_text(_PRICES)
+    return _recorded(both, folder, charged, "beside", options=("--prices", str(prices)))
 
 
-def _recorded(pythons: Mapping[str, Path], state: Path, query: str, *more: str) -> list[Record]:
+def _recorded(
+    pythons: Mapping[str, Path], folder: Path, query: str, *more: str, options: Sequence[str] = ()
+) -> list[Record]:
     with (
-        process.collector(process.REAL, state, "--sql", "127.0.0.1:0") as collector,
+        process.collector(process.REAL, folder / "state", "--sql", "127.0.0.1:0", *options) as collector,
         server.running() as provider,
         ThreadPoolExecutor(2) as at_once,
         sql(collector.found) as client,
@@ -250,9 +277,7 @@ def test_beside_pennytrace_each_call_is_charged_once_and_right(beside: list[Reco
     """Also what the other tells wrong, or not at all: where the usage is told best it is charged."""
     rows = [row for row in beside if row["service"] == name]
 
-    assert [(row["session"], row["cost"]) for row in rows] == [
-        (call, BILLED[call].cost) for call in MADE.get(name, CALLS[name])
-    ]
+    assert [row["cost"] for row in rows] == [BILLED[call].cost for call in MADE.get(name, CALLS[name])]
 
 
 @pytest.mark.parametrize("name", IN)
