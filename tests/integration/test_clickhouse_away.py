@@ -25,7 +25,7 @@ from .reading import metrics
 
 SERVER: Final = Path(__file__).parent / "apps" / "clickhouse.py"
 SPANS: Final = 20
-POISON: Final = otlp.body(3) + b"\x08\x05"
+POISON: Final = otlp.body(3) + b"\x0a\x02\x10\x05"
 GROWTH: Final = 300 * 1024**2
 WITHIN_S: Final = 60.0
 

@@ -2,8 +2,9 @@
 
 A call is told of twice
 
-- by spans with one response id (an app and its gateway, two instrumentations of one client), if they overlap in time
-  or agree in their tokens: some servers give the same id again;
+- by spans with one response id (an app and its gateway, two instrumentations of one client), if they overlap in time,
+  or are of one service and agree in their tokens. What one instrumentation tells twice under one id are two calls: some
+  servers give the same id again, and a few always;
 - by a span around another one in the same trace (a framework around its client), by parent, or where spans of another
   kind stand in between by time, model and tokens. Where response ids or models differ, they are two calls.
 
@@ -189,17 +190,46 @@ def _calls(spans: Sequence[Told], nests: _Nests) -> Iterator[Sequence[Told]]:
 
 
 def _apart(told: Sequence[Told], nests: _Nests) -> Iterator[Sequence[Told]]:
-    """Yield the calls that spans with one response id tell of."""
-    if len({(span.read, span.written) for span in told if span.quality == 2 and not nests.is_sum(span)}) < 2:
-        yield told
-        return
-    call: list[Told] = []
-    for span in sorted(told, key=lambda span: (span.began, span.id)):
-        if call and span.began > max(other.ended for other in call) + _APART:
-            yield call
-            call = []
-        call.append(span)
-    yield call
+    """Yield the calls that spans with one response id tell of.
+
+    One instrumentation tells of a call once, so what it tells twice under one id are two calls, and the id is none
+    that could join what is not in one trace.
+    """
+    chains: dict[Id, list[Told]] = defaultdict(list)
+    for span in told:
+        chains[nests.innermost(span).id].append(span)
+    tellers = [_tellers(chain) for chain in chains.values()]
+    is_worn = sum(map(len, tellers)) > len(set().union(*tellers))
+    calls: list[list[Told]] = []
+    for chain in sorted(chains.values(), key=lambda chain: min((span.began, span.id) for span in chain)):
+        call = next((call for call in calls if _is_one(call, chain, in_trace=is_worn)), None)
+        if call is None:
+            calls.append(list(chain))
+        else:
+            call += chain
+    yield from calls
+
+
+def _tellers(spans: Sequence[Told]) -> set[tuple[str, str]]:
+    return {(span.scope, span.service) for span in spans}
+
+
+def _is_one(call: Sequence[Told], chain: Sequence[Told], *, in_trace: bool) -> bool:
+    """Whether they are; `in_trace` says that the id alone is worth nothing."""
+    if _tellers(call) & _tellers(chain):
+        return False
+    return any(
+        _meet(one, other) and (not in_trace or one.id.trace == other.id.trace)
+        for one in call
+        for other in chain
+    )
+
+
+def _meet(one: Told, other: Told) -> bool:
+    if one.began <= other.ended + _APART and other.began <= one.ended + _APART:
+        return True
+    # What was created by one and is only read again by another, of the same app.
+    return one.service == other.service and (one.read, one.written) == (other.read, other.written)
 
 
 def _rank(call: Sequence[Told], nests: _Nests) -> Callable[[Told], tuple[Any, ...]]:

@@ -61,7 +61,9 @@ def test_what_was_taken_is_what_is_shown(prices: Prices, tmp_path: Path) -> None
 
 
 def test_a_collector_that_starts_afterwards_uses_it(prices: Prices, tmp_path: Path) -> None:
-    options = dict.fromkeys(("state", "store", "http", "grpc", "sql", "prices", "journal_limit"))
+    options = dict.fromkeys(
+        ("state", "store", "store_file", "access", "http", "grpc", "sql", "prices", "journal_limit")
+    )
     environment = {"PENNYTRACE_STATE": str(prices.state)}
     assert collect.settings(Namespace(**options), environment).genai_data is None
 

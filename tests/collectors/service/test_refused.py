@@ -24,8 +24,8 @@ from tests.integration.reading import sql
 from .process import REAL, RECORDING, Collector, collector
 from .stores import Folder
 
-WRONG_WIRE_TYPE = b"\x08\x05"
-"""`resource_spans` as a number: an unknown field for protobuf's readers, a corrupt message for ClickHouse."""
+WRONG_WIRE_TYPE = b"\x0a\x02\x10\x05"
+"""`scope_spans` as a number: an unknown field for protobuf's readers, a corrupt message for ClickHouse."""
 POISON = otlp.body(3) + WRONG_WIRE_TYPE
 
 

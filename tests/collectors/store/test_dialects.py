@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +22,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from pennytrace_collectors.journal.record import varint
 from pennytrace_collectors.store import Store, open_store
 from tests.collectors import otlp
 from tests.collectors.calls import load, spend
 
 Attributes = Mapping[str, str | float]
+_APPS: Final = count()
 _AT: Final = datetime.fromtimestamp(otlp.START_NS // 10**9, UTC)
 
 
@@ -659,7 +662,15 @@ def _span(attributes: Attributes, kind: int = Span.SPAN_KIND_INTERNAL) -> Span:
 
 
 def _calls(store: Store, spans: Sequence[Span], scope: str) -> list[dict[str, Any]]:
-    load(store, spans, scope)
+    """What is charged of spans of an app of their own, at a time of their own: many have one response id."""
+    number = next(_APPS)
+    for made in spans:
+        made.start_time_unix_nano += number * 10 * 10**9
+        made.end_time_unix_nano += number * 10 * 10**9
+    request = otlp.request(spans, scope)
+    request.resource_spans[0].resource.attributes[0].value.string_value = f"app {number}"
+    body = request.SerializeToString()
+    store.load(varint(len(body)) + body)
     store.settle()
     ids = ", ".join(f"'{made.span_id.hex()}'" for made in spans)
     return spend(store, where=f"span_id IN ({ids})")

@@ -140,7 +140,7 @@ def test_spans_of_other_kinds_may_stand_in_between(store: Store) -> None:
 def test_another_call_inside_a_call_is_charged_too(store: Store, difference: dict[str, Any]) -> None:
     one = trace()
     outer = told(
-        one, scope="openinference.instrumentation.langchain", took_s=2, gen_ai__response__id="chatcmpl-1"
+        one, scope="opentelemetry.instrumentation.langchain", took_s=2, gen_ai__response__id="chatcmpl-1"
     )
     inner = told(one, within=outer, after_s=0.1, **difference)
     load(store, [outer, inner])
@@ -229,6 +229,34 @@ def test_a_server_that_gives_an_id_again_has_answered_two_calls(store: Store) ->
     load(store, [first, second])
     store.settle()
     assert set(charged(store)) == {first.id, second.id}
+
+
+def test_a_server_that_always_gives_one_id_has_answered_many_calls(store: Store) -> None:
+    """Also when they are under way at the same time, and two instrumentations tell of each."""
+    spans = []
+    for number in range(4):
+        one = trace()
+        ours = told(one, after_s=number * 0.3, gen_ai__response__id="chatcmpl-0")
+        theirs = told(
+            one, scope="litellm", after_s=number * 0.3 - 0.01, took_s=1.02, gen_ai__response__id="chatcmpl-0"
+        )
+        spans += [ours, theirs]
+    load(store, spans)
+    store.settle()
+    assert len(charged(store)) == 4
+    assert len(left_out(store)) == 4
+
+
+def test_services_that_ask_such_a_server_at_the_same_time_have_calls_of_their_own(store: Store) -> None:
+    spans = [
+        told(trace(), service=service, after_s=number * 0.1, gen_ai__response__id="chatcmpl-0")
+        for number in range(3)
+        for service in ("shop", "blog")
+    ]
+    for each in spans:
+        load(store, [each])
+    store.settle()
+    assert len(charged(store)) == 6
 
 
 def test_the_best_usage_is_charged_wherever_it_is(store: Store) -> None:
