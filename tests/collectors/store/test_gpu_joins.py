@@ -223,7 +223,8 @@ def test_a_better_record_of_the_client_is_joined_as_well(gpus: Store) -> None:
 
 def test_only_the_better_of_two_clients_records_takes_the_gpu_time(gpus: Store) -> None:
     framework = client("chatcmpl-1", pennytrace__feature="", when=NOON - timedelta(seconds=1))
-    load_and_settle(gpus, [framework, engine("chatcmpl-1", 2.5)])
+    load(gpus, [framework], "opentelemetry.instrumentation.langchain")
+    load_and_settle(gpus, [engine("chatcmpl-1", 2.5)])
     assert [row["cost"] for row in spend(gpus)] == [Decimal("0.0025")]
     load_and_settle(gpus, [client("chatcmpl-1")])
 
@@ -321,7 +322,10 @@ def test_a_process_that_measured_its_own_call_is_charged_by_itself(gpus: Store) 
     own = engine("chatcmpl-1", 2.5, pennytrace__gpu__source="process", pennytrace__feature="batch")
     load_and_settle(gpus, [own, client("chatcmpl-1")])
 
-    assert {row["feature"]: row["cost"] for row in spend(gpus)} == {"batch": Decimal("0.0025")}
+    assert {row["feature"]: row["cost"] for row in spend(gpus)} == {
+        "batch": Decimal("0.0025"),
+        "search": None,
+    }
 
 
 def test_what_is_joined_after_a_month_was_closed_is_charged_and_shown(gpus: Store) -> None:
